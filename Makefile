@@ -1,0 +1,44 @@
+# `make` alone prints this help. Everything is installed into .venv; nothing outside the checkout is touched.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+
+.DEFAULT_GOAL := help
+.PHONY: help run test test-all chaos lint format types check clean
+
+help: ## show this help
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+$(STAMP): pyproject.toml
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[fast,test,lint]'
+	@touch $@
+
+run: $(STAMP) ## install, then start pod, worker and broker in one process
+	@exec $(BIN)/chatmesh dev
+
+test: $(STAMP) ## install, then run every test that is not marked chaos or slow
+	@$(BIN)/python -m pytest -m 'not chaos and not slow'
+
+test-all: $(STAMP) ## every test, the slow ones and the chaos ones too
+	@$(BIN)/python -m pytest
+
+chaos: $(STAMP) ## the fault tests: kills, stops and restarts of real processes
+	@$(BIN)/python -m pytest -m chaos
+
+lint: $(STAMP) ## ruff: lint and format, without changing anything
+	@$(BIN)/ruff check chatmesh tests
+	@$(BIN)/ruff format --check chatmesh tests
+
+format: $(STAMP) ## ruff: format, and mend what can be mended
+	@$(BIN)/ruff format chatmesh tests
+	@$(BIN)/ruff check --fix chatmesh tests
+
+types: $(STAMP) ## mypy, strict
+	@$(BIN)/mypy
+
+check: lint types test ## lint, types and tests
+
+clean: ## remove the environment, caches and development data
+	rm -rf $(VENV) .chatmesh .mypy_cache .ruff_cache .pytest_cache .hypothesis build dist *.egg-info
