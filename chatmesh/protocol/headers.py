@@ -1,0 +1,30 @@
+"""Names of the NATS headers that chatmesh writes or reads. Header values are always text."""
+
+from __future__ import annotations
+
+WIRE = "Chatmesh-Wire"
+"""On every message of ours: the version of the wire. A message without it comes from a foreign peer."""
+
+WIRE_VERSION = "1"
+
+REASON = "Chatmesh-Reason"
+"""On a dead letter: why it is one."""
+
+MSG_ID = "Nats-Msg-Id"
+EXPECTED_SUBJECT_SEQUENCE = "Nats-Expected-Last-Subject-Sequence"
+EXPECTED_SUBJECT = "Nats-Expected-Last-Subject-Sequence-Subject"
+TTL = "Nats-TTL"
+
+STATUS = "Status"
+DESCRIPTION = "Description"
+SEQUENCE = "Nats-Sequence"
+SUBJECT = "Nats-Subject"
+TIME_STAMP = "Nats-Time-Stamp"
+NUM_PENDING = "Nats-Num-Pending"
+STREAM = "Nats-Stream"
+MARKER_REASON = "Nats-Marker-Reason"
+
+
+def own() -> dict[str, str]:
+    """Headers for a message of ours. A fresh dict each time, since the client adds to what it is given."""
+    return {WIRE: WIRE_VERSION}

@@ -1,0 +1,175 @@
+"""What the transcript stream holds: claims and records.
+
+A *claim* says which worker may write a session's transcript; its stream sequence is the fence token of every record
+written under it. A *record* is one ChunkBatch as stored: the seed's fields, and around them the session-wide `offset`
+(1, 2, 3 … without a hole: this is what a reader's position counts), the attempt and the token. The first record of a
+message also carries what was asked, so that history outlives the work queue.
+
+What a pod gets live is the same bytes but for the `request`, with the stream sequence (`seq`) added: it is known only
+once the record is stored.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import orjson
+
+from chatmesh.errors import ProtocolError
+from chatmesh.protocol import jsontext
+from chatmesh.protocol.messages import WorkflowRequest
+from chatmesh.protocol.tokens import Token, token
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """Worker `worker_id` (in its life `boot`) answers `message_id`.
+
+    `base` is the session's offset before the message's first record and `first` the sequence of the message's first
+    claim (0 where this is it): together they say where the answer begins. `offset` is the session's last offset as the
+    claimant knew it. `nonce` recognises one's own claim where its acknowledgement was lost.
+    """
+
+    session_id: Token
+    message_id: Token
+    worker_id: Token
+    boot: str
+    nonce: str
+    attempt: int
+    base: int
+    first: int
+    offset: int
+    timestamp: str
+
+    def encode(self) -> bytes:
+        return orjson.dumps(
+            {
+                "session_id": self.session_id,
+                "message_id": self.message_id,
+                "worker_id": self.worker_id,
+                "boot": self.boot,
+                "nonce": self.nonce,
+                "attempt": self.attempt,
+                "base": self.base,
+                "first": self.first,
+                "offset": self.offset,
+                "timestamp": self.timestamp,
+            }
+        )
+
+    @classmethod
+    def decode(cls, data: bytes) -> Claim:
+        body = jsontext.decode_object(data, "Claim")
+        try:
+            return cls(
+                session_id=token(body["session_id"], "session_id"),
+                message_id=token(body["message_id"], "message_id"),
+                worker_id=token(body["worker_id"], "worker_id"),
+                boot=str(body["boot"]),
+                nonce=str(body["nonce"]),
+                attempt=int(body["attempt"]),
+                base=int(body["base"]),
+                first=int(body["first"]),
+                offset=int(body["offset"]),
+                timestamp=str(body["timestamp"]),
+            )
+        except (KeyError, TypeError, ValueError) as error:
+            raise ProtocolError(f"not a claim: {error!r}") from error
+
+
+def asked(request: WorkflowRequest) -> dict[str, Any]:
+    """What the first record of a message keeps of its request: enough for history and for recognising a repetition."""
+    return {
+        "message": request.message,
+        "user_id": request.user_id,
+        "model": request.model,
+        "digest": request.digest(),
+        "timestamp": request.timestamp,
+        "correlation_id": request.correlation_id,
+    }
+
+
+@dataclass(frozen=True, slots=True)
+class RecordHead:
+    """Everything of a record but its chunks. `reset` is the reason for which the shown text is to be dropped."""
+
+    session_id: Token
+    message_id: Token
+    offset: int
+    attempt: int
+    token: int
+    request: dict[str, Any] | None = None
+    reset: str | None = None
+
+    def encode(self, chunks: Sequence[bytes], *, seq: int | None = None) -> bytes:
+        """The stored body, or (with `seq`) the live one. `chunks` are encoded ResponseChunks."""
+        head: dict[str, Any] = {"session_id": self.session_id, "message_id": self.message_id, "offset": self.offset}
+        head["attempt"] = self.attempt
+        head["token"] = self.token
+        if seq is not None:
+            head["seq"] = seq
+        elif self.request is not None:
+            head["request"] = self.request
+        if self.reset is not None:
+            head["reset"] = self.reset
+        return b'%b,"chunks":[%b]}' % (orjson.dumps(head)[:-1], b",".join(chunks))
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """A record as read: from the transcript, or live. `seq` is its sequence in the transcript stream."""
+
+    session_id: Token
+    message_id: Token
+    offset: int
+    attempt: int
+    token: int
+    seq: int
+    chunks: list[dict[str, Any]]
+    request: dict[str, Any] | None = None
+    reset: str | None = None
+    events: int = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "events", len(self.chunks) + (self.reset is not None))
+
+    @classmethod
+    def decode(cls, data: bytes, seq: int | None = None) -> Record:
+        """From the transcript (`seq` given) or from a response or broadcast subject (`seq` inside)."""
+        try:
+            body = orjson.loads(data)
+        except orjson.JSONDecodeError as error:
+            raise ProtocolError(f"not a record: {error}") from error
+        return cls.parse(body, seq)
+
+    @classmethod
+    def parse(cls, body: Any, seq: int | None = None) -> Record:
+        """From an object of one of our own workers; its chunks are passed on as they are."""
+        try:
+            chunks = body["chunks"]
+            reset = body.get("reset")
+            request = body.get("request")
+            if not (isinstance(chunks, list) and all(isinstance(chunk, dict) for chunk in chunks)):
+                raise ProtocolError("the chunks of a record must be a list of objects")
+            return cls(
+                session_id=token(body["session_id"], "session_id"),
+                message_id=token(body["message_id"], "message_id"),
+                offset=int(body["offset"]),
+                attempt=int(body["attempt"]),
+                token=int(body["token"]),
+                seq=int(body["seq"]) if seq is None else seq,
+                chunks=chunks,
+                request=request if isinstance(request, dict) else None,
+                reset=reset if isinstance(reset, str) else None,
+            )
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
+            raise ProtocolError(f"not a record: {error!r}") from error
+
+    @property
+    def final(self) -> dict[str, Any] | None:
+        """The message's final chunk, if this record has it."""
+        if self.chunks and self.chunks[-1].get("is_final") is True:
+            return self.chunks[-1]
+        return None

@@ -1,0 +1,64 @@
+"""Server-sent events as bytes (WHATWG HTML, 9.2).
+
+`data` is always one line of JSON and `id` is always ours, so nothing that a user or a model wrote can forge an event.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import orjson
+
+from chatmesh.protocol.positions import Scope
+from chatmesh.protocol.records import Record
+
+KEEPALIVE = b":\n\n"
+"""A comment: keeps proxies from cutting a silent stream, moves no position."""
+
+
+def opening(position: str, retry_ms: int) -> bytes:
+    """The first block. Its `id` has no data: EventSource keeps it, so that one cut before the first chunk loses none."""
+    return f": open\nid: {position}\nretry: {retry_ms}\n\n".encode()
+
+
+def retry_only(retry_ms: int) -> bytes:
+    """All that a stream says which can't be served now: come back."""
+    return f"retry: {retry_ms}\n\n".encode()
+
+
+def drain(reason: str, retry_ms: int) -> bytes:
+    """This pod is leaving; reconnect."""
+    return b"event: drain\nretry: %d\ndata: %b\n\n" % (retry_ms, orjson.dumps({"reason": reason}))
+
+
+def reset(reason: str, *, message_id: str | None = None, position: str | None = None) -> bytes:
+    """Drop the shown text: of one message, or of all where none is named."""
+    body: dict[str, Any] = {"reason": reason}
+    if message_id is not None:
+        body["message_id"] = message_id
+    head = b"id: %b\n" % position.encode() if position is not None else b""
+    return b"%bevent: reset\ndata: %b\n\n" % (head, orjson.dumps(body))
+
+
+def chunk(data: bytes) -> bytes:
+    """A chunk without a position: one that no transcript holds."""
+    return b"data: %b\n\n" % data
+
+
+def events(record: Record, scope: Scope, *, skip: int = 0) -> bytes:
+    """A record's events after the first `skip`; each with the position behind it."""
+    blocks: list[bytes] = []
+    first = 0
+    if record.reset is not None:
+        first = 1
+        if skip == 0:
+            position = scope.write(record.offset, 1, record.seq)
+            blocks.append(reset(record.reset, message_id=record.message_id, position=position))
+    head, tail = scope.frame(record.offset, record.seq)
+    dumps = orjson.dumps
+    skipped = max(0, skip - first)
+    blocks += [
+        b"id: %b%d%b\ndata: %b\n\n" % (head, index, tail, dumps(body))
+        for index, body in enumerate(record.chunks[skipped:], first + skipped + 1)
+    ]
+    return b"".join(blocks)

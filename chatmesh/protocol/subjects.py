@@ -1,0 +1,97 @@
+"""Every subject of the mesh, built from validated tokens. `docs/protocol.md` has the table.
+
+The first block is the public protocol (other people's pods and workers use it); the second is chatmesh's own.
+"""
+
+from __future__ import annotations
+
+from chatmesh.protocol.tokens import Token
+
+EXECUTE_ALL = "chat.workflow.execute.*"
+BROADCAST_ALL = "chat.session.*.broadcast"
+POD_HEARTBEATS = "chat.pod.*.heartbeat"
+WORKER_HEARTBEATS = "chat.worker.*.heartbeat"
+
+
+def execute(session_id: Token) -> str:
+    """Requests of one session, in the order of acceptance."""
+    return f"chat.workflow.execute.{session_id}"
+
+
+def response(pod_id: Token) -> str:
+    """Chunks for the readers of one pod."""
+    return f"chat.pod.{pod_id}.response"
+
+
+def broadcast(session_id: Token) -> str:
+    """Chunks of one session for whoever has readers."""
+    return f"chat.session.{session_id}.broadcast"
+
+
+def pod_health(pod_id: Token) -> str:
+    """Request-reply: is this pod well?"""
+    return f"chat.pod.{pod_id}.health"
+
+
+def pod_heartbeat(pod_id: Token) -> str:
+    """The last heartbeat of one pod."""
+    return f"chat.pod.{pod_id}.heartbeat"
+
+
+def worker_health(worker_id: Token) -> str:
+    """Request-reply: is this worker well, and does it hold a message?"""
+    return f"chat.worker.{worker_id}.health"
+
+
+def worker_heartbeat(worker_id: Token) -> str:
+    """The last heartbeat of one worker."""
+    return f"chat.worker.{worker_id}.heartbeat"
+
+
+# --- chatmesh's own ------------------------------------------------------------------------------------------------
+
+CLAIM_ALL = "chat.session.*.claim"
+STOP_ALL = "chat.session.*.stop"
+TRANSCRIPT_ALL = "chat.session.*.transcript.*"
+REGISTRY_ALL = "chat.registry.*.*"
+DEAD_LETTERS_ALL = "chat.dead.*"
+
+
+def claim(session_id: Token) -> str:
+    """Who may write this session's transcript; the stream sequence of the last one is the fence."""
+    return f"chat.session.{session_id}.claim"
+
+
+def transcript(session_id: Token, message_id: Token) -> str:
+    """The stored answer of one message."""
+    return f"chat.session.{session_id}.transcript.{message_id}"
+
+
+def transcript_of(session_id: Token) -> str:
+    """Filter: the stored answers of one session."""
+    return f"chat.session.{session_id}.transcript.*"
+
+
+def session_log(session_id: Token) -> str:
+    """Filter: answers, claims and stops of one session."""
+    return f"chat.session.{session_id}.>"
+
+
+def registry(session_id: Token, pod_id: Token) -> str:
+    """That a pod holds readers of a session."""
+    return f"chat.registry.{session_id}.{pod_id}"
+
+
+def registry_of(session_id: Token) -> str:
+    """Filter: every pod that holds readers of a session."""
+    return f"chat.registry.{session_id}.*"
+
+
+def dead_letter(session_id: Token) -> str:
+    """Requests that could not be answered, with the reason in the headers."""
+    return f"chat.dead.{session_id}"
+
+
+def third_token(subject: str) -> str:
+    """The identifier in `chat.<a>.<id>…`: the pod of a heartbeat, the session of a claim."""
+    return subject.split(".", 3)[2]
