@@ -21,6 +21,7 @@ SEQUENCE = "Nats-Sequence"
 SUBJECT = "Nats-Subject"
 TIME_STAMP = "Nats-Time-Stamp"
 NUM_PENDING = "Nats-Num-Pending"
+LAST_SEQUENCE = "Nats-Last-Sequence"
 STREAM = "Nats-Stream"
 MARKER_REASON = "Nats-Marker-Reason"
 

@@ -1,0 +1,87 @@
+"""JetStream's own API by raw requests: nats-py's typed one loses fields that it does not know, and updates in silence."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import orjson
+from nats.aio.msg import Msg
+
+from chatmesh.broker.connection import Connection
+from chatmesh.broker.replies import Replies
+from chatmesh.errors import BrokerError, BrokerUnreachableError, JetStreamMissingError
+from chatmesh.protocol import headers
+
+NO_RESPONDERS = "503"
+
+
+class ApiError(BrokerError):
+    """JetStream's API answered with an error. `code` is its `err_code`."""
+
+    def __init__(self, what: str, *, code: int, where: str) -> None:
+        super().__init__(what, where=where)
+        self.code = code
+
+
+class Requests:
+    """Request and reply over core NATS, with the process's one reply inbox."""
+
+    def __init__(self, connection: Connection, replies: Replies) -> None:
+        self._connection = connection
+        self._replies = replies
+
+    async def request(
+        self, subject: str, body: bytes = b"", *, seconds: float, message_headers: dict[str, str] | None = None
+    ) -> Msg | None:
+        """The answer, or None where nobody listens (at once) or nobody answers (after `seconds`)."""
+        answered: asyncio.Future[Msg] = asyncio.get_running_loop().create_future()
+
+        def on_reply(message: Msg) -> bool:
+            if not answered.done():
+                answered.set_result(message)
+            return True
+
+        reply = self._replies.expect(on_reply)
+        try:
+            await self._connection.publish(subject, body, reply=reply, headers=message_headers)
+            async with asyncio.timeout(seconds):
+                message = await answered
+        except TimeoutError:
+            return None
+        finally:
+            self._replies.forget(reply)
+        is_unheard = message.headers is not None and message.headers.get(headers.STATUS) == NO_RESPONDERS
+        return None if is_unheard else message
+
+
+class JetStreamApi:
+    """The few calls of `$JS.API` that chatmesh makes."""
+
+    def __init__(self, requests: Requests) -> None:
+        self._requests = requests
+
+    async def call(self, name: str, body: dict[str, Any] | None = None, *, seconds: float = 5.0) -> dict[str, Any]:
+        """`$JS.API.{name}` with `body`. Raises ApiError, JetStreamMissingError, BrokerUnreachableError."""
+        data = b"" if body is None else orjson.dumps(body)
+        message = await self._requests.request(f"$JS.API.{name}", data, seconds=seconds)
+        if message is None:
+            raise JetStreamMissingError(
+                f"JetStream did not answer within {seconds:g} s",
+                where=f"$JS.API.{name}",
+                mend="Start the server with JetStream (`nats-server -js`), enable it for this account, and allow this "
+                "user to use it.",
+            )
+        answer: dict[str, Any] = orjson.loads(message.data)
+        error = answer.get("error")
+        if error is not None:
+            raise ApiError(str(error.get("description")), code=int(error.get("err_code", 0)), where=name)
+        return answer
+
+    async def is_available(self) -> bool:
+        """Whether JetStream answers at all."""
+        try:
+            await self.call("INFO", seconds=2.0)
+        except (ApiError, JetStreamMissingError, BrokerUnreachableError):
+            return False
+        return True

@@ -1,0 +1,310 @@
+"""The connection to NATS, as a service: one client for the process, rebuilt whenever nats-py closes it for good.
+
+Out of the client's callbacks comes nothing but signals: an exception in one kills nats-py's read loop while
+`is_connected` stays true, and a slow one stalls every subscription. So each is wrapped whole and only sets an event or
+puts into a bounded inbox.
+
+What is not guaranteed: a core publish is at most once. Whatever must arrive goes through `Publisher`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import Any
+
+import nats.errors
+from nats.aio.client import Client, Server
+from nats.aio.msg import Msg
+from nats.aio.subscription import Subscription
+
+from chatmesh.broker.inbox import Inbox
+from chatmesh.errors import BrokerUnreachableError, CapacityError, NotAuthorisedError
+from chatmesh.kernel import Service
+from chatmesh.telemetry import get_logger, metrics
+
+log = get_logger("broker")
+
+HEADERS_MARGIN = 1024
+"""What a message's headers and the server's own bookkeeping may take of `max_payload`: our longest header set is about
+400 bytes; passing the limit by one byte makes nats-py close the connection for good."""
+
+PENDING_BYTES = 16 * 1024 * 1024
+"""What the client may hold for a broker that is away, before it refuses."""
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """Where the broker is and who we are there. Plain values, so that this room needs no configuration."""
+
+    servers: tuple[str, ...]
+    name: str
+    connect_seconds: float = 5.0
+    reconnect_wait_seconds: float = 2.0
+    options: dict[str, Any] = field(default_factory=dict, repr=False)
+    """Further options of `nats.connect`: user, password, token, tls …"""
+
+
+class Connection(Service):
+    """Owns the client. Everybody else subscribes and publishes through here, and never sees a client die."""
+
+    def __init__(self, address: Address) -> None:
+        self._address = address
+        self._client: Client | None = None
+        self._closed = asyncio.Event()
+        self._draining = asyncio.Event()
+        self._inboxes: dict[Inbox, Subscription | None] = {}
+        self._listeners: list[Callable[[], None]] = []
+        self._refused: asyncio.Future[Exception] | None = None
+        self._attempts = 0
+
+    # --- state -----------------------------------------------------------------------------------------------------
+
+    @property
+    def is_connected(self) -> bool:
+        return self._client is not None and self._client.is_connected
+
+    @property
+    def max_payload(self) -> int:
+        """Bytes that one message's body may have, headers accounted for."""
+        limit = self._client.max_payload if self._client is not None else 1024 * 1024
+        return limit - HEADERS_MARGIN
+
+    @property
+    def server(self) -> str:
+        """The server we talk to, for people."""
+        if self._client is not None and self._client.connected_url is not None:
+            return self._client.connected_url.netloc
+        return ", ".join(self._address.servers)
+
+    def on_change(self, listener: Callable[[], None]) -> None:
+        """Calls `listener` after each connect, disconnect and reconnect. It must only signal: set an event, no more."""
+        self._listeners.append(listener)
+
+    # --- what others use -------------------------------------------------------------------------------------------
+
+    async def subscribe(self, subject: str, *, capacity: int, queue: str = "") -> Inbox:
+        """An inbox that is fed from `subject`, through reconnects and rebuilt clients, until `unsubscribe`."""
+        inbox = Inbox(subject, capacity, queue)
+        self._inboxes[inbox] = None
+        if self._client is not None and not self._client.is_closed:
+            self._inboxes[inbox] = await self._feed(self._client, inbox)
+        return inbox
+
+    async def unsubscribe(self, inbox: Inbox) -> None:
+        """Ends the feed. What lies in the inbox stays readable."""
+        subscription = self._inboxes.pop(inbox, None)
+        inbox.close()
+        if subscription is not None:
+            with suppress(nats.errors.Error):
+                await subscription.unsubscribe()
+
+    async def publish(
+        self, subject: str, body: bytes, *, reply: str = "", headers: dict[str, str] | None = None
+    ) -> None:
+        """Core publish, at most once. Raises CapacityError for a body past `max_payload` (nothing was sent, the
+        connection lives) and BrokerUnreachableError while the broker is away."""
+        client = self._client
+        if client is None or not client.is_connected:
+            raise BrokerUnreachableError("NATS is away", where=self.server, mend="It is being reconnected; try again.")
+        if len(body) > self.max_payload:
+            raise CapacityError(f"a message of {len(body)} bytes is past the broker's {self.max_payload}", where=subject)
+        try:
+            await client.publish(subject, body, reply, headers)
+        except nats.errors.Error as error:
+            raise BrokerUnreachableError(f"NATS did not take a message: {error}", where=subject) from error
+
+    async def flush(self) -> None:
+        """Returns when the server has handled what was sent before. Not a promise about who received it."""
+        # A PING would otherwise overtake subscriptions and publishes that are still in the client's buffer.
+        await asyncio.sleep(0)
+        if self._client is not None and self._client.is_connected:
+            with suppress(nats.errors.Error, TimeoutError):
+                await self._client.flush(timeout=2)
+
+    def new_inbox_subject(self) -> str:
+        """A subject that only we know, for replies."""
+        if self._client is None:
+            raise BrokerUnreachableError("not connected yet")
+        return self._client.new_inbox()
+
+    # --- the service -----------------------------------------------------------------------------------------------
+
+    async def run(self, started: Callable[[], None]) -> None:
+        try:
+            await self._connect(self._address.connect_seconds)
+            started()
+            await self._keep()
+        finally:
+            await self._close()
+
+    def drain(self) -> None:
+        self._draining.set()
+
+    async def _keep(self) -> None:
+        """Builds a new client each time nats-py has closed the old one for good (it does so in spite of unlimited
+        reconnects: on a payload too large, rotated credentials, too many subscriptions)."""
+        while not self._draining.is_set():
+            await _first_of(self._closed.wait(), self._draining.wait())
+            if self._draining.is_set():
+                return
+            metrics.broker_rebuilds.inc()
+            log.error("broker.client_closed", server=self.server)
+            try:
+                await self._connect(self._address.connect_seconds)
+            except (BrokerUnreachableError, NotAuthorisedError) as error:
+                # Later losses are retried for ever: credentials may come back with a rotation.
+                log.error("broker.reconnect_failed", error=str(error))
+                self._closed.set()
+                await _first_of(asyncio.sleep(self._address.reconnect_wait_seconds), self._draining.wait())
+
+    async def _connect(self, seconds: float) -> None:
+        """A new client with every inbox subscribed. Bounded: nats-py alone would try for ever, a wrong password too."""
+        loop = asyncio.get_running_loop()
+        refused: asyncio.Future[Exception] = loop.create_future()
+        last: list[Exception] = []
+        self._closed.clear()
+        client = Client()
+        attempt = loop.create_task(self._dial(client, refused, last), name="nats-connect")
+        try:
+            await asyncio.wait({attempt, refused}, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+            if refused.done():
+                raise self._not_authorised(refused.result()) from refused.result()
+            if not attempt.done():
+                cause = last[-1] if last else None
+                raise self._unreachable(cause, seconds) from cause
+            if (error := attempt.exception()) is not None:
+                raise self._unreachable(error, seconds) from error
+        finally:
+            refused.cancel()
+            if not attempt.done() or attempt.cancelled() or attempt.exception() is not None:
+                attempt.cancel()
+                await asyncio.wait({attempt})
+                with suppress(nats.errors.Error, OSError):
+                    await client.close()
+        self._client = client
+        for inbox in self._inboxes:
+            self._inboxes[inbox] = await self._feed(client, inbox)
+        await self.flush()
+        self._signal()
+        log.info("broker.connected", server=self.server)
+
+    async def _dial(self, client: Client, refused: asyncio.Future[Exception], last: list[Exception]) -> None:
+        async def on_error(error: Exception) -> None:
+            last.append(error)
+            del last[:-1]
+            denied = isinstance(error, nats.errors.AuthorizationError) or "authentication" in str(error).lower()
+            if denied and not refused.done():
+                refused.set_result(error)
+            self._on_error(error)
+
+        await client.connect(
+            servers=list(self._address.servers),
+            name=self._address.name,
+            max_reconnect_attempts=-1,
+            # Of the first connect only: later waits come from `_next_server`.
+            reconnect_time_wait=0.25,
+            reconnect_to_server_handler=self._next_server,
+            connect_timeout=2,
+            # Half-open TCP would otherwise be noticed after six minutes.
+            ping_interval=5,
+            max_outstanding_pings=2,
+            pending_size=PENDING_BYTES,
+            error_cb=on_error,
+            disconnected_cb=self._signal_only(self._on_disconnect),
+            reconnected_cb=self._signal_only(self._on_reconnect),
+            closed_cb=self._signal_only(self._closed.set),
+            **self._address.options,
+        )
+
+    def _next_server(self, pool: list[Server], _info: dict[str, Any]) -> tuple[Server, float]:
+        """The next server and how long to wait before it, with jitter: nats-py's own wait has none, and a mesh that
+        lost its broker would come back in one stampede."""
+        server = min(pool, key=lambda candidate: candidate.reconnects)
+        first_round = self._attempts < len(pool)
+        self._attempts += 1
+        wait = 0.0 if first_round else self._address.reconnect_wait_seconds
+        return server, wait * random.uniform(0.75, 1.0) + random.uniform(0, 0.05)  # noqa: S311 - spreads load, no secret
+
+    async def _feed(self, client: Client, inbox: Inbox) -> Subscription:
+        async def put(message: Msg) -> None:
+            inbox.put(message)
+
+        return await client.subscribe(
+            inbox.subject, queue=inbox.queue, cb=put, pending_msgs_limit=inbox.capacity, pending_bytes_limit=0
+        )
+
+    async def _close(self) -> None:
+        client, self._client = self._client, None
+        for inbox in self._inboxes:
+            inbox.close()
+        if client is not None and not client.is_closed:
+            with suppress(nats.errors.Error, OSError, TimeoutError):
+                await client.flush(timeout=1)
+            with suppress(nats.errors.Error, OSError):
+                await client.close()
+
+    # --- signals ---------------------------------------------------------------------------------------------------
+
+    def _signal(self) -> None:
+        for listener in self._listeners:
+            listener()
+
+    @staticmethod
+    def _signal_only(what: Callable[[], None]) -> Callable[[], Awaitable[None]]:
+        async def callback() -> None:
+            try:
+                what()
+            except Exception as error:  # noqa: BLE001 - an exception here would wedge nats-py for good
+                log.error("broker.callback_failed", error=repr(error))
+
+        return callback
+
+    def _on_disconnect(self) -> None:
+        metrics.broker_disconnects.inc()
+        log.warning("broker.disconnected", server=self.server)
+        self._signal()
+
+    def _on_reconnect(self) -> None:
+        self._attempts = 0
+        log.info("broker.reconnected", server=self.server)
+        self._signal()
+
+    def _on_error(self, error: Exception) -> None:
+        if isinstance(error, nats.errors.SlowConsumerError):
+            metrics.errors.labels("broker", "slow_consumer").inc()
+            for inbox in self._inboxes:
+                if inbox.subject == error.subject:
+                    inbox.lose()
+        elif "permissions violation" in str(error).lower():
+            metrics.errors.labels("broker", "permission").inc()
+            log.error("broker.permission_denied", error=str(error))
+        else:
+            log.warning("broker.error", error=repr(error))
+
+    def _unreachable(self, cause: BaseException | None, seconds: float) -> BrokerUnreachableError:
+        why = f" ({cause})" if cause is not None and str(cause) else ""
+        return BrokerUnreachableError(
+            f"no NATS server answered within {seconds:g} s{why}",
+            where=", ".join(self._address.servers),
+            mend="Start one (`nats-server -js`), or set `nats.servers`; for development use `chatmesh dev`.",
+        )
+
+    def _not_authorised(self, cause: Exception) -> NotAuthorisedError:
+        return NotAuthorisedError(
+            f"NATS does not accept our credentials ({cause})",
+            where=", ".join(self._address.servers),
+            mend="Check nats.user and nats.password, nats.token, nats.creds_file or nats.nkey_seed_file.",
+        )
+
+
+async def _first_of(*coroutines: Awaitable[Any]) -> None:
+    tasks = [asyncio.ensure_future(coroutine) for coroutine in coroutines]
+    try:
+        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for task in tasks:
+            task.cancel()

@@ -1,0 +1,149 @@
+"""Makes the broker's streams agree with the declared ones: creates what is missing, adds what is harmless, explains
+the rest and touches it only when told.
+
+Harmless is what a stream made by somebody else's code (from the protocol alone) lacks and what takes nothing from it:
+a limit where there was none, refusing instead of evicting, direct reads. Anything else may hold another's intention.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from chatmesh.broker.api import ApiError, JetStreamApi
+from chatmesh.broker.streams import ConsumerSpec, StreamSpec
+from chatmesh.errors import BrokerError, StreamDriftError
+from chatmesh.telemetry import get_logger
+
+log = get_logger("broker")
+
+STREAM_NOT_FOUND = 10059
+CONSUMER_NOT_FOUND = 10014
+NO_ROOM = 10047
+
+_HARMLESS_FROM: dict[str, Any] = {
+    "max_bytes": -1,
+    "discard": "old",
+    "allow_direct": False,
+    "allow_msg_ttl": False,
+    "allow_rollup_hdrs": False,
+}
+"""Field → the server's default for it. Only from there is a change made without being told."""
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """One field of one stream or consumer that is not as declared."""
+
+    where: str
+    field: str
+    declared: Any
+    actual: Any
+    is_harmless: bool
+
+    def __str__(self) -> str:
+        return f"{self.where}: {self.field} is {self.actual!r}, declared {self.declared!r}"
+
+
+@dataclass(frozen=True, slots=True)
+class StreamState:
+    """A stream as found or made. `created` is its birth: positions of another birth are foreign."""
+
+    name: str
+    created_unix_ms: int
+    was_created: bool
+    differences: tuple[Difference, ...] = ()
+
+
+async def ensure_stream(api: JetStreamApi, spec: StreamSpec, *, apply: bool = False) -> StreamState:
+    """Creates or checks one stream. Raises StreamDriftError where it differs in what is not harmless, unless `apply`."""
+    try:
+        info = await api.call(f"STREAM.INFO.{spec.name}")
+    except ApiError as error:
+        if error.code != STREAM_NOT_FOUND:
+            raise
+        return await _create(api, spec)
+    found = differences(spec.name, spec.wire(), info["config"])
+    serious = [difference for difference in found if not difference.is_harmless]
+    if serious and not apply:
+        raise _drift(serious)
+    if found:
+        log.info("broker.stream_updated", stream=spec.name, changes=[str(difference) for difference in found])
+        wanted = info["config"] | {difference.field: difference.declared for difference in found}
+        info = await api.call(f"STREAM.UPDATE.{spec.name}", wanted)
+    return StreamState(spec.name, _unix_ms(info["created"]), was_created=False, differences=tuple(found))
+
+
+async def ensure_consumer(api: JetStreamApi, spec: ConsumerSpec, *, apply: bool = False) -> tuple[Difference, ...]:
+    """Creates or checks the durable consumer. Raises StreamDriftError like `ensure_stream`."""
+    try:
+        info = await api.call(f"CONSUMER.INFO.{spec.stream}.{spec.name}")
+    except ApiError as error:
+        if error.code != CONSUMER_NOT_FOUND:
+            raise
+        await _create_consumer(api, spec, "create")
+        return ()
+    where = f"{spec.stream}/{spec.name}"
+    if "deliver_subject" in info["config"]:
+        raise StreamDriftError(
+            "the durable is a push consumer; chatmesh pulls",
+            where=where,
+            mend=f"Stop what uses it and delete it (`nats consumer rm {spec.stream} {spec.name}`).",
+        )
+    found = differences(where, spec.wire(), info["config"])
+    if found and not apply:
+        raise _drift(found)
+    if found:
+        await _create_consumer(api, spec, "update")
+    return tuple(found)
+
+
+def differences(where: str, wanted: dict[str, Any], actual: dict[str, Any]) -> list[Difference]:
+    """What of `wanted` is otherwise in `actual`. A field that the server leaves out has its zero value."""
+    found: list[Difference] = []
+    for name, value in wanted.items():
+        zero: Any = type(value)()
+        is_value = actual.get(name, zero)
+        same = set(is_value) == set(value) if isinstance(value, list) else is_value == value
+        if not same:
+            harmless = name in _HARMLESS_FROM and is_value == _HARMLESS_FROM[name]
+            found.append(Difference(where, name, value, is_value, harmless))
+    return found
+
+
+async def _create(api: JetStreamApi, spec: StreamSpec) -> StreamState:
+    try:
+        info = await api.call(f"STREAM.CREATE.{spec.name}", spec.wire())
+    except ApiError as error:
+        if error.code == NO_ROOM:
+            raise BrokerError(
+                f"JetStream has no room to reserve {spec.max_bytes:,} bytes for stream {spec.name}",
+                where=f"$JS.API.STREAM.CREATE.{spec.name}",
+                mend="Give the server more storage (`max_file_store`), or lower the streams.*_max_bytes settings.",
+            ) from error
+        raise BrokerError(
+            f"stream {spec.name} could not be made ({error.what})", where=error.where, mend="See the server's log."
+        ) from error
+    log.info("broker.stream_created", stream=spec.name)
+    return StreamState(spec.name, _unix_ms(info["created"]), was_created=True)
+
+
+async def _create_consumer(api: JetStreamApi, spec: ConsumerSpec, action: str) -> None:
+    body = {"stream_name": spec.stream, "config": spec.wire(), "action": action}
+    await api.call(f"CONSUMER.CREATE.{spec.stream}.{spec.name}", body)
+    log.info("broker.consumer_made", stream=spec.stream, consumer=spec.name, action=action)
+
+
+def _drift(found: Sequence[Difference]) -> StreamDriftError:
+    return StreamDriftError(
+        "the broker's configuration is not the declared one: " + "; ".join(map(str, found)),
+        where=found[0].where,
+        mend="Set the configuration to what the broker has, or change the broker to it "
+        "(`chatmesh streams ensure --apply`).",
+    )
+
+
+def _unix_ms(created: str) -> int:
+    return int(datetime.fromisoformat(created).timestamp() * 1000)

@@ -1,0 +1,58 @@
+"""A subscription's queue: what nats-py hands over, bounded by a number that we chose.
+
+Taking everything that lies there at once costs one wake-up for many messages; nats-py's own iterator makes two tasks
+for each (13 µs a message against 4.6 for a callback).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from nats.aio.msg import Msg
+
+from chatmesh.kernel import Mailbox, MailboxFull
+from chatmesh.telemetry import metrics
+
+
+class Inbox:
+    """Fed by the connection, read by one actor. Full, it counts what it loses and says so: the reader heals from the
+    transcript, or its request is repeated; nothing is lost in silence."""
+
+    def __init__(self, subject: str, capacity: int, queue: str = "") -> None:
+        self.subject = subject
+        self.queue = queue
+        self.capacity = capacity
+        self.lost = 0
+        self._mailbox: Mailbox[Msg] = Mailbox(capacity, name=subject)
+        self._on_loss: Callable[[], None] | None = None
+
+    def on_loss(self, listener: Callable[[], None]) -> None:
+        """Calls `listener` when a message had to be dropped. It must only signal."""
+        self._on_loss = listener
+
+    def put(self, message: Msg) -> None:
+        """Never raises: it runs inside nats-py's callback."""
+        if self._mailbox.is_closed:
+            return
+        try:
+            self._mailbox.send_nowait(message)
+        except MailboxFull:
+            self.lose()
+
+    def lose(self) -> None:
+        """Counts a message that was dropped here or in the client."""
+        self.lost += 1
+        metrics.errors.labels("broker", "inbox_full").inc()
+        if self._on_loss is not None:
+            self._on_loss()
+
+    async def take(self) -> list[Msg]:
+        """Everything that lies here, at least one. Raises MailboxClosed at the end."""
+        first = await self._mailbox.receive()
+        return [first, *self._mailbox.drain_nowait()]
+
+    def close(self) -> None:
+        self._mailbox.close()
+
+    def __len__(self) -> int:
+        return len(self._mailbox)

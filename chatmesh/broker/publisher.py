@@ -1,0 +1,229 @@
+"""Publishing to JetStream: every message is acknowledged, refused, or known to be unknown at its deadline.
+
+nats-py's `publish_async` never resolves after a cut, and its awaited publish allows one at a time and costs a future and
+a header parse each. Here a message is an entry in a dict, its acknowledgement a callback: 6 µs instead of 17. A message
+without an acknowledgement is sent again with the same `Nats-Msg-Id`, so that the stream holds it once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import orjson
+from nats.aio.msg import Msg
+
+from chatmesh.broker.connection import Connection
+from chatmesh.broker.replies import Replies
+from chatmesh.errors import (
+    BrokerError,
+    BrokerUnreachableError,
+    CapacityError,
+    FencedError,
+    PublishRefusedError,
+    PublishUnknownError,
+    StorageFullError,
+)
+from chatmesh.kernel import Service
+from chatmesh.protocol import headers
+from chatmesh.telemetry import get_logger, metrics
+
+log = get_logger("broker")
+
+MAX_PENDING = 16_384
+"""Unacknowledged messages: at 50 ms batches this is the work of 800 s of one session or of thousands at once."""
+
+RESEND_SECONDS = 1.5
+"""An acknowledgement takes 0.3 ms (one server) to 10 ms (three, loaded); after so long it is lost."""
+
+AGAIN_SECONDS = 0.25
+"""After a refusal that passes by itself: a leader is being chosen, a server restarts (4 to 6 s on three servers)."""
+
+TICK_SECONDS = 0.1
+
+WRONG_LAST_SEQUENCE = 10071
+TRANSIENT = frozenset({10008, 10009, 10164})
+"""Cluster not available, not the leader, another fenced publish of this subject under way (three servers)."""
+
+FULL = frozenset({10077, 10047, 10023, 10028})
+"""The stream's limit, the account's storage, insufficient resources, the account's limit."""
+
+
+@dataclass(frozen=True, slots=True)
+class PubAck:
+    """What JetStream answered. `duplicate`: the stream had this message id already, at `seq`."""
+
+    seq: int
+    duplicate: bool = False
+
+
+Done = Callable[[PubAck | BrokerError], None]
+
+
+@dataclass(eq=False, slots=True)
+class _Entry:
+    subject: str
+    body: bytes
+    headers: dict[str, str]
+    done: Done
+    deadline: float
+    reply: str = ""
+    next_send: float = 0.0
+    was_sent: bool = False
+    began: float = field(default_factory=time.monotonic)
+
+
+class Publisher(Service):
+    """Sends, waits for the acknowledgement, sends again. One for the process."""
+
+    def __init__(self, connection: Connection, replies: Replies) -> None:
+        self._connection = connection
+        self._replies = replies
+        self._pending: dict[str, _Entry] = {}
+        self._draining = asyncio.Event()
+        self._kick = asyncio.Event()
+        connection.on_change(self._kick.set)
+
+    async def publish(
+        self, subject: str, body: bytes, *, message_headers: dict[str, str], deadline_seconds: float
+    ) -> PubAck:
+        """Stores `body` on `subject` and returns its acknowledgement.
+
+        Raises FencedError (compare-and-set lost), StorageFullError, PublishRefusedError, CapacityError (too large, or
+        too many under way), BrokerUnreachableError (nothing was sent), PublishUnknownError (sent, but never
+        acknowledged: it may be stored; repeating with the same Nats-Msg-Id is safe).
+        """
+        answer: asyncio.Future[PubAck | BrokerError] = asyncio.get_running_loop().create_future()
+
+        def done(result: PubAck | BrokerError) -> None:
+            if not answer.done():
+                answer.set_result(result)
+
+        entry = await self.send(subject, body, message_headers, done, deadline_seconds=deadline_seconds)
+        try:
+            result = await answer
+        finally:
+            self._forget(entry)
+        if isinstance(result, BrokerError):
+            raise result
+        return result
+
+    async def send(
+        self, subject: str, body: bytes, message_headers: dict[str, str], done: Done, *, deadline_seconds: float
+    ) -> str:
+        """Like `publish`, but calls `done` from the replies' actor instead of making a future. `done` must only note
+        and signal. Returns a handle for nobody's use but ours. Raises CapacityError only."""
+        if len(self._pending) >= MAX_PENDING:
+            raise CapacityError(f"{MAX_PENDING} messages wait for their acknowledgement", where=subject)
+        if len(body) > self._connection.max_payload:
+            raise CapacityError(
+                f"a message of {len(body)} bytes is past the broker's {self._connection.max_payload}", where=subject
+            )
+        entry = _Entry(subject, body, message_headers, done, time.monotonic() + deadline_seconds)
+        entry.reply = self._replies.expect(lambda message: self._on_reply(entry, message))
+        self._pending[entry.reply] = entry
+        await self._transmit(entry)
+        return entry.reply
+
+    def __len__(self) -> int:
+        return len(self._pending)
+
+    # --- the service: resends and deadlines ------------------------------------------------------------------------
+
+    async def run(self, started: Callable[[], None]) -> None:
+        started()
+        while not (self._draining.is_set() and not self._pending):
+            try:
+                async with asyncio.timeout(TICK_SECONDS):
+                    await self._kick.wait()
+                await self._resend_all()
+            except TimeoutError:
+                await self._resend_due()
+
+    def drain(self) -> None:
+        self._draining.set()
+        self._kick.set()
+
+    async def _resend_all(self) -> None:
+        """After a reconnect: what was in flight is in doubt, and waiting out its timer would only cost time."""
+        self._kick.clear()
+        if not self._connection.is_connected:
+            return
+        for entry in list(self._pending.values()):
+            await self._transmit(entry)
+
+    async def _resend_due(self) -> None:
+        now = time.monotonic()
+        for entry in list(self._pending.values()):
+            if now >= entry.deadline:
+                self._finish(entry, self._too_late(entry))
+            elif now >= entry.next_send and self._connection.is_connected:
+                await self._transmit(entry)
+
+    async def _transmit(self, entry: _Entry) -> None:
+        entry.next_send = time.monotonic() + RESEND_SECONDS
+        try:
+            # A fresh dict: the client adds to what it is given.
+            await self._connection.publish(entry.subject, entry.body, reply=entry.reply, headers=dict(entry.headers))
+        except BrokerUnreachableError:
+            return
+        if entry.was_sent:
+            metrics.publish_retries.inc()
+        entry.was_sent = True
+
+    # --- acknowledgements ------------------------------------------------------------------------------------------
+
+    def _on_reply(self, entry: _Entry, message: Msg) -> bool:
+        status = message.headers.get(headers.STATUS) if message.headers else None
+        if status is not None:
+            # 503: no stream listens, as while a leader is chosen or a broker restarts.
+            entry.next_send = time.monotonic() + AGAIN_SECONDS
+            return False
+        answer = orjson.loads(message.data)
+        error = answer.get("error")
+        if error is None:
+            metrics.publish_seconds.observe(time.monotonic() - entry.began)
+            self._finish(entry, PubAck(answer["seq"], bool(answer.get("duplicate"))))
+            return True
+        if error.get("err_code") in TRANSIENT or error.get("code") == 503:
+            entry.next_send = time.monotonic() + AGAIN_SECONDS
+            return False
+        self._finish(entry, _refusal(entry.subject, error))
+        return True
+
+    def _finish(self, entry: _Entry, result: PubAck | BrokerError) -> None:
+        self._forget(entry.reply)
+        if isinstance(result, BrokerError) and not isinstance(result, FencedError):
+            metrics.errors.labels("broker", "publish").inc()
+        entry.done(result)
+
+    def _forget(self, reply: str) -> None:
+        self._pending.pop(reply, None)
+        self._replies.forget(reply)
+
+    def _too_late(self, entry: _Entry) -> BrokerError:
+        if not entry.was_sent:
+            return BrokerUnreachableError("NATS is away; nothing was sent", where=entry.subject)
+        return PublishUnknownError(
+            "JetStream did not acknowledge in time; the message may or may not be stored",
+            where=entry.subject,
+            mend="Repeat it with the same id: one that is stored is not stored twice.",
+        )
+
+
+def _refusal(subject: str, error: dict[str, object]) -> PublishRefusedError:
+    number = error.get("err_code")
+    code = number if isinstance(number, int) else 0
+    text = str(error.get("description", "refused"))
+    if code == WRONG_LAST_SEQUENCE:
+        return FencedError(f"somebody else wrote first ({text})", code=code, where=subject)
+    if code in FULL:
+        return StorageFullError(
+            f"JetStream has no room ({text})",
+            code=code,
+            where=subject,
+            mend="Raise the stream's max_bytes, or the server's storage, or let what is old expire.",
+        )
+    return PublishRefusedError(f"JetStream refused a message ({text}, {code})", code=code, where=subject)

@@ -1,0 +1,77 @@
+"""The work queue from the pod's side: submit a request, and see what of a session is queued.
+
+A work queue keeps what is not acknowledged, so a request stands here while it is queued *and* while it is answered.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from chatmesh.broker.direct_get import DirectGet
+from chatmesh.broker.publisher import PubAck, Publisher
+from chatmesh.broker.streams import REQUESTS
+from chatmesh.errors import ProtocolError
+from chatmesh.protocol import headers, subjects
+from chatmesh.protocol.messages import WorkflowRequest
+from chatmesh.protocol.tokens import Token
+
+
+@dataclass(frozen=True, slots=True)
+class Queued:
+    """A request that is not yet answered. `seq` is its place: lower is older."""
+
+    seq: int
+    request: WorkflowRequest
+
+
+class RequestQueue:
+    """`WORKFLOW_REQUESTS` and the dead letters."""
+
+    def __init__(self, direct_get: DirectGet, publisher: Publisher) -> None:
+        self._direct_get = direct_get
+        self._publisher = publisher
+
+    async def submit(self, request: WorkflowRequest, *, only_if_free: bool, seconds: float) -> PubAck:
+        """Stores the request; returns JetStream's acknowledgement (`duplicate`: its id was there already).
+
+        `only_if_free` stores it only while nothing of the session is queued or running, else FencedError. Errors as in
+        `Publisher.publish`.
+        """
+        message_headers = headers.own() | {headers.MSG_ID: f"{request.session_id}:{request.message_id}"}
+        if only_if_free:
+            message_headers[headers.EXPECTED_SUBJECT_SEQUENCE] = "0"
+        return await self._publisher.publish(
+            subjects.execute(request.session_id),
+            request.encode(),
+            message_headers=message_headers,
+            deadline_seconds=seconds,
+        )
+
+    async def queued(self, session_id: Token, *, limit: int, seconds: float) -> list[Queued]:
+        """The session's unanswered requests, oldest first, at most `limit`. Undecodable ones are left out: the worker
+        that meets them makes dead letters of them."""
+        page = await self._direct_get.page(REQUESTS, subjects.execute(session_id), seq=1, limit=limit, seconds=seconds)
+        found: list[Queued] = []
+        for stored in page.messages:
+            try:
+                found.append(Queued(stored.seq, WorkflowRequest.decode(stored.body)))
+            except ProtocolError:
+                continue
+        return found
+
+    async def head(self, session_id: Token, *, seconds: float) -> int | None:
+        """The sequence of the session's oldest unanswered request, or None."""
+        stored = await self._direct_get.first(REQUESTS, subjects.execute(session_id), seconds=seconds)
+        return None if stored is None else stored.seq
+
+    async def bury(self, session_id: Token, seq: int, body: bytes, reason: str, *, seconds: float) -> None:
+        """Stores a copy of the request at `seq` among the dead letters, with the reason; once, however often called."""
+        message_headers = headers.own() | {
+            headers.MSG_ID: f"{REQUESTS}:{seq}",
+            headers.REASON: " ".join(reason.split())[:500].encode("ascii", "replace").decode(),
+        }
+        await self._publisher.publish(
+            subjects.dead_letter(session_id), body, message_headers=message_headers, deadline_seconds=seconds
+        )
+
+

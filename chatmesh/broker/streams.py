@@ -1,0 +1,146 @@
+"""The streams and the consumer of chatmesh, declared as data. `ensure` makes the broker agree.
+
+Every stream that holds truth refuses when it is full (`discard: new`): a full one must not evict accepted requests,
+claims or finals. Every stream has `max_bytes`, so that one of them can't take the disk from the others, and file
+storage: a memory stream is gone after a broker restart.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from chatmesh.protocol import subjects
+
+REQUESTS = "WORKFLOW_REQUESTS"
+TRANSCRIPT = "CHAT_TRANSCRIPT"
+REGISTRY = "CHAT_REGISTRY"
+PRESENCE = "CHAT_PRESENCE"
+DEAD_LETTERS = "CHAT_DEAD_LETTERS"
+CONSUMER = "workflow-processor"
+
+NANOSECONDS = 1_000_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class StreamSpec:
+    """What we declare of a stream. Fields that stay at the server's default are not here and are not compared."""
+
+    name: str
+    subjects: tuple[str, ...]
+    max_bytes: int
+    max_age_seconds: float
+    retention: str = "limits"
+    discard: str = "new"
+    max_msgs_per_subject: int = -1
+    replicas: int = 1
+    allow_msg_ttl: bool = False
+    allow_rollup_hdrs: bool = False
+
+    def wire(self) -> dict[str, Any]:
+        """The configuration as `$JS.API.STREAM.CREATE` takes it."""
+        return {
+            "name": self.name,
+            "subjects": list(self.subjects),
+            "retention": self.retention,
+            "storage": "file",
+            "discard": self.discard,
+            "max_bytes": self.max_bytes,
+            "max_age": int(self.max_age_seconds * NANOSECONDS),
+            "max_msgs_per_subject": self.max_msgs_per_subject,
+            "num_replicas": self.replicas,
+            "duplicate_window": min(120 * NANOSECONDS, int(self.max_age_seconds * NANOSECONDS)),
+            "allow_direct": True,
+            "allow_msg_ttl": self.allow_msg_ttl,
+            "allow_rollup_hdrs": self.allow_rollup_hdrs,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class ConsumerSpec:
+    """The durable pull consumer of the workers.
+
+    `max_deliver: -1`: every park, hand-over and broker restart counts as a delivery, and a bound would lose a queued
+    message to its session; attempts are counted by claims. `max_ack_pending: -1`: parked requests are pending too and
+    would starve other sessions. No `backoff`: it would replace `ack_wait`.
+    """
+
+    stream: str
+    name: str
+    ack_wait_seconds: float
+
+    def wire(self) -> dict[str, Any]:
+        return {
+            "durable_name": self.name,
+            "name": self.name,
+            "ack_policy": "explicit",
+            "deliver_policy": "all",
+            "ack_wait": int(self.ack_wait_seconds * NANOSECONDS),
+            "max_deliver": -1,
+            "max_ack_pending": -1,
+            "max_waiting": 8192,
+            "replay_policy": "instant",
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class StreamSettings:
+    """What the configuration decides about the streams."""
+
+    replicas: int
+    requests_max_age_seconds: float
+    transcript_max_age_seconds: float
+    requests_max_bytes: int
+    transcript_max_bytes: int
+    registry_max_bytes: int
+    presence_max_bytes: int
+    dead_letters_max_bytes: int
+
+
+def declared(settings: StreamSettings) -> tuple[StreamSpec, ...]:
+    """Every stream, in the order in which they are made."""
+    return (
+        StreamSpec(
+            REQUESTS,
+            (subjects.EXECUTE_ALL,),
+            settings.requests_max_bytes,
+            settings.requests_max_age_seconds,
+            retention="workqueue",
+            replicas=settings.replicas,
+        ),
+        StreamSpec(
+            TRANSCRIPT,
+            (subjects.CLAIM_ALL, subjects.STOP_ALL, subjects.TRANSCRIPT_ALL),
+            settings.transcript_max_bytes,
+            settings.transcript_max_age_seconds,
+            replicas=settings.replicas,
+            # Erasing a session rolls its subjects up into a tombstone.
+            allow_rollup_hdrs=True,
+        ),
+        StreamSpec(
+            REGISTRY,
+            (subjects.REGISTRY_ALL,),
+            settings.registry_max_bytes,
+            settings.transcript_max_age_seconds,
+            max_msgs_per_subject=1,
+            replicas=settings.replicas,
+            # A released entry leaves a marker that dies by itself.
+            allow_msg_ttl=True,
+        ),
+        StreamSpec(
+            PRESENCE,
+            (subjects.POD_HEARTBEATS, subjects.WORKER_HEARTBEATS),
+            settings.presence_max_bytes,
+            3600,
+            discard="old",
+            max_msgs_per_subject=1,
+            replicas=settings.replicas,
+        ),
+        StreamSpec(
+            DEAD_LETTERS,
+            (subjects.DEAD_LETTERS_ALL,),
+            settings.dead_letters_max_bytes,
+            settings.transcript_max_age_seconds,
+            replicas=settings.replicas,
+        ),
+    )

@@ -1,0 +1,127 @@
+"""The transcript: claims and records of every session, in one stream.
+
+`docs/protocol.md` has the layout. Reading is by Direct Get; writing is fenced: a record is stored only while the claim
+under whose token it was written is the session's last one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from chatmesh.broker.direct_get import DirectGet, Stored
+from chatmesh.broker.publisher import Done, Publisher
+from chatmesh.broker.streams import TRANSCRIPT
+from chatmesh.errors import FencedError, ProtocolError
+from chatmesh.protocol import headers, subjects
+from chatmesh.protocol.records import Claim, Record
+from chatmesh.protocol.tokens import Token
+from chatmesh.telemetry import get_logger, metrics
+
+log = get_logger("broker")
+
+
+@dataclass(frozen=True, slots=True)
+class HeldClaim:
+    """A claim as stored; `token` is its stream sequence, the fence of what is written under it."""
+
+    claim: Claim
+    token: int
+
+    @property
+    def first(self) -> int:
+        """The sequence of the message's first claim: its records lie behind it."""
+        return self.claim.first or self.token
+
+
+@dataclass(frozen=True, slots=True)
+class Records:
+    """A page of records, where to read on, and whether there is more."""
+
+    records: list[Record]
+    next_seq: int
+    more: bool
+
+
+class Transcript:
+    """Reads and writes the transcript stream. Holds no state but the epoch."""
+
+    def __init__(self, direct_get: DirectGet, publisher: Publisher, epoch: Callable[[], str]) -> None:
+        self._direct_get = direct_get
+        self._publisher = publisher
+        self._epoch = epoch
+
+    @property
+    def epoch(self) -> str:
+        """Which birth of the stream this is; positions of another one are foreign."""
+        return self._epoch()
+
+    async def last_claim(self, session_id: Token, *, seconds: float) -> HeldClaim | None:
+        """The session's claim, or None for a session that has not begun."""
+        stored = await self._direct_get.last(TRANSCRIPT, subjects.claim(session_id), seconds=seconds)
+        return None if stored is None else HeldClaim(Claim.decode(stored.body), stored.seq)
+
+    async def last_record(self, session_id: Token, message_id: Token, *, seconds: float) -> Record | None:
+        """The message's last record: its state. None where it has not begun."""
+        stored = await self._direct_get.last(TRANSCRIPT, subjects.transcript(session_id, message_id), seconds=seconds)
+        return None if stored is None else Record.decode(stored.body, stored.seq)
+
+    async def first_record(self, session_id: Token, message_id: Token, *, seconds: float) -> Record | None:
+        """The message's first record: what was asked."""
+        stored = await self._direct_get.first(TRANSCRIPT, subjects.transcript(session_id, message_id), seconds=seconds)
+        return None if stored is None else Record.decode(stored.body, stored.seq)
+
+    async def page(
+        self, session_id: Token, *, message_id: Token | None = None, seq: int, limit: int, seconds: float
+    ) -> Records:
+        """Records of the session (or of one message) from stream sequence `seq` on, at most `limit`."""
+        subject = (
+            subjects.transcript_of(session_id) if message_id is None else subjects.transcript(session_id, message_id)
+        )
+        page = await self._direct_get.page(TRANSCRIPT, subject, seq=seq, limit=limit, seconds=seconds)
+        next_seq = page.messages[-1].seq + 1 if page.messages else seq
+        return Records([record for stored in page.messages if (record := _readable(stored))], next_seq, page.more)
+
+    async def claim(self, claim: Claim, *, after: int, seconds: float) -> int | None:
+        """Writes a claim where `after` is the session's last one (0: none). Returns its token; None where somebody
+        else was first. A claim whose acknowledgement was lost is recognised by its nonce."""
+        subject = subjects.claim(claim.session_id)
+        message_headers = headers.own() | {
+            headers.EXPECTED_SUBJECT_SEQUENCE: str(after),
+            headers.MSG_ID: f"{claim.session_id}:claim:{claim.nonce}",
+        }
+        try:
+            ack = await self._publisher.publish(
+                subject, claim.encode(), message_headers=message_headers, deadline_seconds=seconds
+            )
+        except FencedError:
+            # The sequence is checked before the message id: our own claim, sent twice, is refused too.
+            last = await self.last_claim(claim.session_id, seconds=seconds)
+            return last.token if last is not None and last.claim.nonce == claim.nonce else None
+        return ack.seq
+
+    async def append(
+        self, session_id: Token, message_id: Token, token: int, batch: int, body: bytes, done: Done, *, seconds: float
+    ) -> None:
+        """Stores a record under the claim `token`; `done` gets the acknowledgement, or FencedError where another worker
+        has the session. `batch` counts the records of this claim: with the token it makes the message id, so that a
+        second attempt's differing batch 0 is no duplicate of the first one's."""
+        message_headers = headers.own() | {
+            headers.EXPECTED_SUBJECT_SEQUENCE: str(token),
+            headers.EXPECTED_SUBJECT: subjects.claim(session_id),
+            headers.MSG_ID: f"{session_id}:{message_id}:{token}:{batch}",
+        }
+        await self._publisher.send(
+            subjects.transcript(session_id, message_id), body, message_headers, done, deadline_seconds=seconds
+        )
+
+
+def _readable(stored: Stored) -> Record | None:
+    """A record, or None for what is none: somebody else may write to the subject, and one bad body must not take the
+    session's whole replay with it."""
+    try:
+        return Record.decode(stored.body, stored.seq)
+    except ProtocolError as error:
+        metrics.errors.labels("broker", "undecodable_record").inc()
+        log.error("broker.undecodable_record", subject=stored.subject, seq=stored.seq, error=str(error))
+        return None

@@ -1,0 +1,48 @@
+"""Structured logs on stderr: pretty on a terminal, one JSON object a line otherwise.
+
+Keys are the field's: `subject`, `message_id`, `session_id`, `pod_id`, `latency_ms`. What people and models wrote never
+stands in a log.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+from typing import Any, cast
+
+import structlog
+from structlog.typing import FilteringBoundLogger, Processor
+
+_LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
+
+
+def configure_logging(*, level: str, style: str, bound: dict[str, Any] | None = None) -> None:
+    """`style` is `auto`, `pretty` or `json`; `bound` are keys on every line of this process (its id)."""
+    is_pretty = style == "pretty" or (style == "auto" and sys.stderr.isatty())
+    processors: list[Processor] = [
+        structlog.contextvars.merge_contextvars,
+        structlog.processors.add_log_level,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+    ]
+    if is_pretty:
+        colors = sys.stderr.isatty() and not os.environ.get("NO_COLOR")
+        processors.append(structlog.dev.ConsoleRenderer(colors=colors))
+    else:
+        processors += [structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]
+    structlog.configure(
+        processors=processors,
+        wrapper_class=structlog.make_filtering_bound_logger(_LEVELS[level]),
+        logger_factory=structlog.PrintLoggerFactory(file=sys.stderr),
+        cache_logger_on_first_use=True,
+    )
+    structlog.contextvars.clear_contextvars()
+    if bound:
+        structlog.contextvars.bind_contextvars(**bound)
+    # Libraries that log through the standard library: their warnings belong to ours.
+    logging.basicConfig(stream=sys.stderr, level=logging.WARNING, format="%(levelname)s %(name)s %(message)s")
+
+
+def get_logger(room: str) -> FilteringBoundLogger:
+    """The logger of one room. Cheap; bound lazily, so that a module may ask for it when it is imported."""
+    return cast(FilteringBoundLogger, structlog.get_logger(room=room))
