@@ -21,7 +21,7 @@ from nats.aio.client import Client, Server
 from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription
 
-from chatmesh.broker.inbox import Inbox
+from chatmesh.broker.inbox import Inbox, Tap
 from chatmesh.errors import BrokerUnreachableError, CapacityError, NotAuthorisedError
 from chatmesh.kernel import Service
 from chatmesh.telemetry import get_logger, metrics
@@ -31,6 +31,8 @@ log = get_logger("broker")
 HEADERS_MARGIN = 1024
 """What a message's headers and the server's own bookkeeping may take of `max_payload`: our longest header set is about
 400 bytes; passing the limit by one byte makes nats-py close the connection for good."""
+
+FLUSH_SECONDS = 5
 
 PENDING_BYTES = 16 * 1024 * 1024
 """What the client may hold for a broker that is away, before it refuses."""
@@ -51,8 +53,8 @@ class Address:
 class Connection(Service):
     """Owns the client. Everybody else subscribes and publishes through here, and never sees a client die."""
 
-    def __init__(self, address: Address) -> None:
-        self._address = address
+    def __init__(self, address: Callable[[], Address]) -> None:
+        self._get_address = address
         self._client: Client | None = None
         self._closed = asyncio.Event()
         self._draining = asyncio.Event()
@@ -60,6 +62,11 @@ class Connection(Service):
         self._listeners: list[Callable[[], None]] = []
         self._refused: asyncio.Future[Exception] | None = None
         self._attempts = 0
+
+    @property
+    def _address(self) -> Address:
+        """Asked each time: an embedded server's address is known only once it runs."""
+        return self._get_address()
 
     # --- state -----------------------------------------------------------------------------------------------------
 
@@ -86,9 +93,9 @@ class Connection(Service):
 
     # --- what others use -------------------------------------------------------------------------------------------
 
-    async def subscribe(self, subject: str, *, capacity: int, queue: str = "") -> Inbox:
+    async def subscribe(self, subject: str, *, capacity: int, tap: Tap | None = None) -> Inbox:
         """An inbox that is fed from `subject`, through reconnects and rebuilt clients, until `unsubscribe`."""
-        inbox = Inbox(subject, capacity, queue)
+        inbox = Inbox(subject, capacity, tap)
         self._inboxes[inbox] = None
         if self._client is not None and not self._client.is_closed:
             self._inboxes[inbox] = await self._feed(self._client, inbox)
@@ -121,9 +128,16 @@ class Connection(Service):
         """Returns when the server has handled what was sent before. Not a promise about who received it."""
         # A PING would otherwise overtake subscriptions and publishes that are still in the client's buffer.
         await asyncio.sleep(0)
-        if self._client is not None and self._client.is_connected:
-            with suppress(nats.errors.Error, TimeoutError):
-                await self._client.flush(timeout=2)
+        client = self._client
+        if client is None or not client.is_connected:
+            return
+        try:
+            await client.flush(timeout=FLUSH_SECONDS)
+        except TimeoutError:
+            # The late answer would end the client's read loop in silence, so this connection is not to be trusted.
+            await client.force_reconnect()
+        except nats.errors.Error as error:
+            log.warning("broker.flush_failed", error=repr(error))
 
     def new_inbox_subject(self) -> str:
         """A subject that only we know, for replies."""
@@ -170,7 +184,7 @@ class Connection(Service):
         client = Client()
         attempt = loop.create_task(self._dial(client, refused, last), name="nats-connect")
         try:
-            await asyncio.wait({attempt, refused}, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait([attempt, refused], timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
             if refused.done():
                 raise self._not_authorised(refused.result()) from refused.result()
             if not attempt.done():
@@ -205,8 +219,8 @@ class Connection(Service):
             servers=list(self._address.servers),
             name=self._address.name,
             max_reconnect_attempts=-1,
-            # Of the first connect only: later waits come from `_next_server`.
-            reconnect_time_wait=0.25,
+            # Of the first connect only, in whole seconds; later waits come from `_next_server`.
+            reconnect_time_wait=1,
             reconnect_to_server_handler=self._next_server,
             connect_timeout=2,
             # Half-open TCP would otherwise be noticed after six minutes.
@@ -234,7 +248,7 @@ class Connection(Service):
             inbox.put(message)
 
         return await client.subscribe(
-            inbox.subject, queue=inbox.queue, cb=put, pending_msgs_limit=inbox.capacity, pending_bytes_limit=0
+            inbox.subject, cb=put, pending_msgs_limit=inbox.capacity, pending_bytes_limit=0
         )
 
     async def _close(self) -> None:
@@ -242,8 +256,7 @@ class Connection(Service):
         for inbox in self._inboxes:
             inbox.close()
         if client is not None and not client.is_closed:
-            with suppress(nats.errors.Error, OSError, TimeoutError):
-                await client.flush(timeout=1)
+            # `close` writes what is left in its buffer; a flush that times out would only cost time.
             with suppress(nats.errors.Error, OSError):
                 await client.close()
 

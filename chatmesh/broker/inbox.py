@@ -14,13 +14,19 @@ from chatmesh.kernel import Mailbox, MailboxFull
 from chatmesh.telemetry import metrics
 
 
-class Inbox:
-    """Fed by the connection, read by one actor. Full, it counts what it loses and says so: the reader heals from the
-    transcript, or its request is repeated; nothing is lost in silence."""
+Tap = Callable[[Msg], None]
 
-    def __init__(self, subject: str, capacity: int, queue: str = "") -> None:
+
+class Inbox:
+    """With a `tap`, nothing is kept: the tap sees each message as it comes, in nats-py's callback, and only signals.
+
+    Fed by the connection, read by one actor. Full, it counts what it loses and says so: the reader heals from the
+    transcript, or its request is repeated; nothing is lost in silence.
+    """
+
+    def __init__(self, subject: str, capacity: int, tap: Tap | None = None) -> None:
         self.subject = subject
-        self.queue = queue
+        self._tap = tap
         self.capacity = capacity
         self.lost = 0
         self._mailbox: Mailbox[Msg] = Mailbox(capacity, name=subject)
@@ -35,7 +41,10 @@ class Inbox:
         if self._mailbox.is_closed:
             return
         try:
-            self._mailbox.send_nowait(message)
+            if self._tap is not None:
+                self._tap(message)
+            else:
+                self._mailbox.send_nowait(message)
         except MailboxFull:
             self.lose()
 

@@ -13,8 +13,7 @@ from collections.abc import Callable
 from nats.aio.msg import Msg
 
 from chatmesh.broker.connection import Connection
-from chatmesh.broker.inbox import Inbox
-from chatmesh.kernel import MailboxClosed, Service
+from chatmesh.broker.listener import Listener
 
 CAPACITY = 65_536
 """Replies under way at once: 1,000 publishers' acknowledgements and a few hundred Direct Get pages fit many times."""
@@ -23,17 +22,15 @@ Handler = Callable[[Msg], bool]
 """Gets a reply; True means done, False means that more will come. It must not raise and must not block."""
 
 
-class Replies(Service):
+class Replies(Listener):
     """Routes replies to whoever expects them. A reply that nobody expects any more is dropped: its request timed out
     and was repeated or given up."""
 
     def __init__(self, connection: Connection) -> None:
-        self._connection = connection
+        super().__init__(connection, capacity=CAPACITY)
         self._prefix = ""
-        self._inbox: Inbox | None = None
         self._expected: dict[str, Handler] = {}
         self._tokens = itertools.count()
-        self._draining = False
 
     def expect(self, handler: Handler) -> str:
         """The reply subject whose messages go to `handler`, until it says done or `forget`."""
@@ -47,27 +44,12 @@ class Replies(Service):
     def __len__(self) -> int:
         return len(self._expected)
 
-    async def run(self, started: Callable[[], None]) -> None:
-        self._prefix = self._connection.new_inbox_subject()
-        self._inbox = await self._connection.subscribe(f"{self._prefix}.*", capacity=CAPACITY)
-        if self._draining:
-            self._inbox.close()
-        started()
-        try:
-            while True:
-                for message in await self._inbox.take():
-                    self._route(message)
-        except MailboxClosed:
-            return
-        finally:
-            await self._connection.unsubscribe(self._inbox)
+    def subject(self) -> str:
+        # Kept over a restart of this service: what is under way was sent with it.
+        self._prefix = self._prefix or self._connection.new_inbox_subject()
+        return f"{self._prefix}.*"
 
-    def drain(self) -> None:
-        self._draining = True
-        if self._inbox is not None:
-            self._inbox.close()
-
-    def _route(self, message: Msg) -> None:
+    async def on_message(self, message: Msg) -> None:
         token = message.subject.rpartition(".")[2]
         handler = self._expected.get(token)
         if handler is not None and handler(message):

@@ -37,3 +37,4 @@ gap_fills = Counter("chatmesh_gap_fills_total", "Holes in live batches that were
 tail_checks = Counter("chatmesh_tail_checks_total", "Looks at the transcript for what did not come live.")
 slow_readers = Counter("chatmesh_slow_readers_total", "Readers that fell behind and went on from the transcript.")
 dropped = Counter("chatmesh_dropped_total", "Messages on response and broadcast subjects that were dropped.", ["reason"])
+chunks_delivered = Counter("chatmesh_chunks_delivered_total", "Chunks written to readers live.")

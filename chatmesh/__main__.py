@@ -1,0 +1,6 @@
+"""`python -m chatmesh` is the `chatmesh` command."""
+
+from chatmesh.cli import main
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,52 @@
+"""NATS and JetStream: the only room that imports `nats`.
+
+In: values of the protocol. Out: stored messages, leased deliveries, pages of the transcript. Nothing here knows what a
+reader or a model is.
+"""
+
+from nats.aio.msg import Msg
+
+from chatmesh.broker.api import ApiError, JetStreamApi, Requests
+from chatmesh.broker.connection import Address, Connection
+from chatmesh.broker.direct_get import DirectGet, Stored
+from chatmesh.broker.facade import Broker
+from chatmesh.broker.inbox import Inbox
+from chatmesh.broker.listener import Listener
+from chatmesh.broker.publisher import PubAck, Publisher
+from chatmesh.broker.puller import Delivery, Puller
+from chatmesh.broker.registry import Heartbeats, Holder, Registry
+from chatmesh.broker.replies import Replies
+from chatmesh.broker.requests import Queued, RequestQueue
+from chatmesh.broker.streams import CONSUMER, REQUESTS, ConsumerSpec, StreamSettings
+from chatmesh.broker.transcript import HeldClaim, Records, Transcript
+
+__all__ = [
+    "CONSUMER",
+    "REQUESTS",
+    "Address",
+    "ApiError",
+    "Broker",
+    "Connection",
+    "ConsumerSpec",
+    "Delivery",
+    "DirectGet",
+    "Heartbeats",
+    "HeldClaim",
+    "Holder",
+    "Inbox",
+    "JetStreamApi",
+    "Listener",
+    "Msg",
+    "PubAck",
+    "Publisher",
+    "Puller",
+    "Queued",
+    "Records",
+    "Registry",
+    "Replies",
+    "RequestQueue",
+    "Requests",
+    "Stored",
+    "StreamSettings",
+    "Transcript",
+]

@@ -1,0 +1,109 @@
+"""Everything of this room, put together once for the process."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from contextlib import suppress
+
+from chatmesh.broker.api import JetStreamApi, Requests
+from chatmesh.broker.connection import Address, Connection
+from chatmesh.broker.direct_get import DirectGet
+from chatmesh.broker.ensure import ensure_consumer, ensure_stream
+from chatmesh.broker.publisher import Publisher
+from chatmesh.broker.registry import Heartbeats, Registry
+from chatmesh.broker.replies import Replies
+from chatmesh.broker.requests import RequestQueue
+from chatmesh.broker.streams import CONSUMER, REQUESTS, TRANSCRIPT, ConsumerSpec, StreamSettings, declared
+from chatmesh.broker.transcript import Transcript
+from chatmesh.errors import BrokerError, BrokerUnreachableError
+from chatmesh.kernel import Service
+from chatmesh.protocol.positions import epoch_of
+from chatmesh.telemetry import get_logger
+
+log = get_logger("broker")
+
+RETRY_SECONDS = 2.0
+
+
+class StreamKeeper(Service):
+    """Ensures the streams before anybody uses them, and looks again after every reconnect: one that was deleted under
+    us is made anew, and the epoch that positions carry is read."""
+
+    def __init__(self, connection: Connection, api: JetStreamApi, settings: StreamSettings, consumer: ConsumerSpec) -> None:
+        self._connection = connection
+        self._api = api
+        self._settings = settings
+        self._consumer = consumer
+        self._changed = asyncio.Event()
+        self._draining = False
+        self.epoch = ""
+        self.problem: BrokerError | None = None
+        connection.on_change(self._changed.set)
+
+    async def run(self, started: Callable[[], None]) -> None:
+        await self._ensure()
+        started()
+        while not self._draining:
+            await self._changed.wait()
+            self._changed.clear()
+            if self._connection.is_connected and not self._draining:
+                await self._check()
+
+    def drain(self) -> None:
+        self._draining = True
+        self._changed.set()
+
+    async def _check(self) -> None:
+        """After a reconnect the streams may be slow to come, or gone. A difference is explained, not fatal: the process
+        was told to run with what it found at its start."""
+        try:
+            await self._ensure()
+            self.problem = None
+        except BrokerUnreachableError:
+            return
+        except BrokerError as error:
+            self.problem = error
+            log.error("broker.streams_not_as_declared", error=str(error))
+            with suppress(RuntimeError):
+                asyncio.get_running_loop().call_later(RETRY_SECONDS, self._changed.set)
+
+    async def _ensure(self) -> None:
+        for spec in declared(self._settings):
+            state = await ensure_stream(self._api, spec)
+            if spec.name == TRANSCRIPT:
+                self.epoch = epoch_of(state.created_unix_ms)
+        await ensure_consumer(self._api, self._consumer)
+
+
+class Broker:
+    """The room's parts, wired. `services` stand in the order in which they must start."""
+
+    def __init__(self, address: Callable[[], Address], settings: StreamSettings, *, ack_wait_seconds: float) -> None:
+        self.connection = Connection(address)
+        self.replies = Replies(self.connection)
+        self.publisher = Publisher(self.connection, self.replies)
+        self.requests = Requests(self.connection, self.replies)
+        self.api = JetStreamApi(self.requests)
+        self.streams = StreamKeeper(
+            self.connection, self.api, settings, ConsumerSpec(REQUESTS, CONSUMER, ack_wait_seconds)
+        )
+        self.direct_get = DirectGet(self.connection, self.replies)
+        self.transcript = Transcript(self.direct_get, self.publisher, lambda: self.streams.epoch)
+        self.queue = RequestQueue(self.direct_get, self.publisher)
+        self.registry = Registry(self.direct_get, self.publisher)
+        self.heartbeats = Heartbeats(self.connection, self.direct_get)
+
+    @property
+    def services(self) -> tuple[tuple[str, Service], ...]:
+        return (
+            ("connection", self.connection),
+            ("replies", self.replies),
+            ("publisher", self.publisher),
+            ("streams", self.streams),
+        )
+
+    @property
+    def is_ready(self) -> bool:
+        """Connected, and the streams are as declared."""
+        return self.connection.is_connected and self.streams.problem is None and bool(self.streams.epoch)

@@ -1,0 +1,61 @@
+"""`chatmesh dev`: everything in one process, with a broker of its own; a banner with every URL."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import tempfile
+from pathlib import Path
+
+from chatmesh.app import Mesh
+from chatmesh.cli.process import run_mesh
+from chatmesh.cli.settings import load_settings
+
+DEFAULT_DATA = Path(".chatmesh")
+
+
+def dev(namespace: argparse.Namespace) -> int:
+    if not namespace.ephemeral:
+        return _run(namespace, namespace.data)
+    with tempfile.TemporaryDirectory(prefix="chatmesh-") as folder:
+        return _run(namespace, Path(folder) / "data")
+
+
+def _run(namespace: argparse.Namespace, data: Path | None) -> int:
+    more = ["nats.embedded=true"]
+    if sys.stderr.isatty():
+        more.append("log.level=warning")
+    if data is not None:
+        more.append(f"nats.data_dir={data.absolute()}")
+    if namespace.port is not None:
+        more.append(f"http.port={namespace.port}")
+    if namespace.model is not None:
+        more.append(f"default_model={namespace.model}")
+    loaded = load_settings(namespace, role="all", more=tuple(more))
+    mesh = Mesh(loaded.config, workers=namespace.workers)
+    return run_mesh(mesh, started=lambda: print(_banner(mesh, is_kept=not namespace.ephemeral), flush=True))
+
+
+def _banner(mesh: Mesh, *, is_kept: bool) -> str:
+    assert mesh.server is not None
+    assert mesh.embedded is not None
+    url = mesh.server.url
+    folder = mesh.config.nats.data_dir.absolute()
+    kept = "kept; delete the folder to start anew" if is_kept else "temporary; gone when this ends"
+    models = ", ".join(sorted(mesh.config.served_models))
+    return f"""
+  chatmesh is running: pod, worker and broker in one process
+
+    Chat page    {url}/
+    API          {url}/v1/sessions/{{session_id}}/messages
+    Events       {url}/v1/sessions/{{session_id}}/events
+    Ready        {url}/readyz
+    Metrics      {url}/metrics
+    NATS         {mesh.embedded.server.url}  (token in {folder / "nats-server.conf"})
+    Data         {folder}  ({kept})
+    Models       {models}
+
+  Try it:  curl -N {url}/v1/sessions/hello/messages -H 'Accept: text/event-stream' \\
+             -H 'Content-Type: application/json' -d '{{"message": "Hi there"}}'
+  Stop:    Ctrl-C
+"""

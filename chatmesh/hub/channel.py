@@ -1,0 +1,116 @@
+"""One session on this pod: its live readers, and the order in which they are served. Never waits.
+
+`last` is the offset through which every live reader was served. A live record that is not `last + 1` is a duplicate, or
+shows a hole: then what comes is kept while the mender fills from the transcript.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from chatmesh.hub.reader import Reader
+from chatmesh.protocol import sse
+from chatmesh.protocol.positions import Scope
+from chatmesh.protocol.records import Record
+from chatmesh.protocol.tokens import Token
+from chatmesh.telemetry import metrics
+
+MAX_AHEAD = 64
+"""Records kept behind a hole. One that does not fit is read from the transcript, like the hole."""
+
+
+class Channel:
+    """`mend` asks for a look at the transcript from `last_seq` on; it may be called often, a look is one."""
+
+    __slots__ = (
+        "_ahead",
+        "_mend",
+        "heard",
+        "heard_seq",
+        "is_active",
+        "is_mending",
+        "last",
+        "last_seq",
+        "live",
+        "quiet_checks",
+        "readers",
+        "scope",
+        "session_id",
+        "touched",
+    )
+
+    def __init__(self, session_id: Token, scope: Scope, mend: Callable[[Channel], None]) -> None:
+        self.session_id = session_id
+        self.scope = scope
+        self.readers = 0
+        self.live: set[Reader] = set()
+        self.last = 0
+        self.last_seq = 0
+        self.heard = 0
+        self.heard_seq = 0
+        self.is_active = False
+        self.is_mending = False
+        self.touched = 0.0
+        self.quiet_checks = 0
+        self._ahead: dict[int, Record] = {}
+        self._mend = mend
+
+    def attach(self, reader: Reader, read_to: int, read_seq: int) -> bool:
+        """Makes a reader live that has been fed through offset `read_to`. False: more was heard of meanwhile, so it has
+        to read on. Nothing may wait between that last read and this call."""
+        if read_to < self.heard:
+            return False
+        if not self.live:
+            self.last, self.last_seq = read_to, read_seq
+            self._ahead.clear()
+        if read_to > self.heard:
+            self.heard, self.heard_seq = read_to, read_seq
+        reader.offset = max(reader.offset, read_to)
+        reader.is_live = True
+        self.live.add(reader)
+        return True
+
+    def detach(self, reader: Reader) -> None:
+        reader.is_live = False
+        self.live.discard(reader)
+
+    def on_record(self, record: Record, now: float) -> None:
+        """A stored record, live or read by the mender, in any order and any number of times."""
+        if record.offset > self.heard:
+            self.heard, self.heard_seq = record.offset, record.seq
+        if not self.live or record.offset <= self.last:
+            return
+        if record.offset > self.last + 1:
+            if len(self._ahead) < MAX_AHEAD:
+                self._ahead[record.offset] = record
+            self._mend(self)
+            return
+        self._emit(record, now)
+        while (following := self._ahead.pop(self.last + 1, None)) is not None:
+            self._emit(following, now)
+
+    def jump(self, record: Record, now: float) -> None:
+        """The transcript itself goes on at `record`: what lies before is gone for good (expired, unreadable)."""
+        payload = sse.reset("gap", position=self.scope.write(record.offset, 0, record.seq))
+        for reader in self.live:
+            reader.show(payload)
+        self.last = record.offset - 1
+        self.on_record(record, now)
+
+    def expect(self, now: float) -> None:
+        """Something is going to come: watch for silence."""
+        self.is_active = True
+        self.touched = now
+        self.quiet_checks = 0
+
+    def _emit(self, record: Record, now: float) -> None:
+        payload = sse.events(record, self.scope)
+        self.last, self.last_seq = record.offset, record.seq
+        self.touched = now
+        self.quiet_checks = 0
+        self.is_active = record.final is None
+        for reader in list(self.live):
+            reader.push(record, payload)
+            if not reader.is_live:
+                self.live.discard(reader)
+        metrics.chunks_delivered.inc(len(record.chunks) * len(self.live))

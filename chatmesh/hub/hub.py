@@ -1,0 +1,120 @@
+"""Sessions ↔ readers on this pod. State only; the services beside it bring records, time and readers."""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+from chatmesh.broker import Transcript
+from chatmesh.hub.channel import Channel
+from chatmesh.hub.reader import Reader
+from chatmesh.kernel import Mailbox, MailboxClosed, MailboxFull
+from chatmesh.protocol import sse
+from chatmesh.protocol.positions import Scope
+from chatmesh.protocol.records import Record
+from chatmesh.protocol.tokens import Token
+from chatmesh.telemetry import metrics
+
+
+RETRY_MS = (1000, 3000)
+"""`retry:` differs from connection to connection, so that a herd spreads."""
+
+
+@dataclass(frozen=True, slots=True)
+class HubSettings:
+    """Bounds. Times in seconds, sizes in bytes, for each reader."""
+
+    max_connections: int
+    max_buffer_bytes: int
+    keepalive_seconds: float
+    write_timeout_seconds: float
+
+
+class Hub:
+    """Every channel of the pod. `mending` is the mender's mailbox."""
+
+    def __init__(self, transcript: Transcript, settings: HubSettings, mending: Mailbox[Channel]) -> None:
+        self.settings = settings
+        self._transcript = transcript
+        self._mending = mending
+        self._channels: dict[Token, Channel] = {}
+        self.readers: set[Reader] = set()
+        self.is_draining = False
+
+    def channel(self, session_id: Token) -> Channel | None:
+        return self._channels.get(session_id)
+
+    def channels(self) -> list[Channel]:
+        return list(self._channels.values())
+
+    def scope(self, session_id: Token) -> Scope:
+        """How positions of the session are written now. Another epoch makes another scope."""
+        return Scope(self._transcript.epoch, session_id)
+
+    def enter(self, session_id: Token) -> Channel:
+        """A reader is coming; its channel exists until `leave`."""
+        channel = self._channels.get(session_id)
+        if channel is None:
+            channel = self._channels[session_id] = Channel(session_id, self.scope(session_id), self.mend)
+        channel.readers += 1
+        return channel
+
+    def leave(self, channel: Channel) -> None:
+        channel.readers -= 1
+        if not channel.readers:
+            del self._channels[channel.session_id]
+
+    def add(self, reader: Reader) -> None:
+        self.readers.add(reader)
+        metrics.readers.set(len(self.readers))
+
+    def remove(self, reader: Reader) -> None:
+        self.readers.discard(reader)
+        metrics.readers.set(len(self.readers))
+
+    @property
+    def is_full(self) -> bool:
+        return len(self.readers) >= self.settings.max_connections
+
+    def on_record(self, record: Record) -> None:
+        channel = self._channels.get(record.session_id)
+        if channel is not None:
+            channel.on_record(record, time.monotonic())
+
+    def expect(self, session_id: Token) -> None:
+        """An answer is on its way in that session."""
+        channel = self._channels.get(session_id)
+        if channel is not None:
+            channel.expect(time.monotonic())
+
+    def mend(self, channel: Channel) -> None:
+        """Asks for a look at the transcript. Where too many wait already, the pulse asks again."""
+        if channel.is_mending:
+            return
+        try:
+            self._mending.send_nowait(channel)
+            channel.is_mending = True
+        except (MailboxFull, MailboxClosed):
+            channel.expect(time.monotonic())
+
+    def mend_all(self) -> None:
+        """After anything that may have cost live batches: a reconnect, a full inbox."""
+        for channel in self._channels.values():
+            if channel.live:
+                self.mend(channel)
+
+    def say_goodbye(self) -> None:
+        """This pod is leaving: every reader is told, and comes back to another pod. Native streams end cleanly: their
+        readers reconnect."""
+        self.is_draining = True
+        for reader in list(self.readers):
+            reader.show(sse.drain("leaving", random.randint(*RETRY_MS)))  # noqa: S311 - spreads load, no secret
+            reader.finish()
+
+    def quiet(self, now: float, is_quiet: Callable[[Channel, float], bool]) -> Iterator[Channel]:
+        """The channels that wait for something and have been silent for long enough."""
+        return (
+            channel for channel in self._channels.values() if channel.is_active and channel.live and is_quiet(channel, now)
+        )

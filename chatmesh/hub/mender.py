@@ -1,0 +1,71 @@
+"""Fills holes and checks tails: reads the transcript behind what a channel's live readers have, and hands it to the
+channel."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+
+from chatmesh.broker import Transcript
+from chatmesh.errors import BrokerError
+from chatmesh.hub.channel import Channel
+from chatmesh.kernel import Actor, Mailbox
+from chatmesh.telemetry import get_logger, metrics
+
+log = get_logger("hub")
+
+PAGE_RECORDS = 64
+READ_SECONDS = 2.0
+
+AT_ONCE = 16
+"""Looks side by side: after a reconnect every session is looked at, 0.3 ms each."""
+
+
+class Mender(Actor[Channel]):
+    """Its mailbox holds channels, each at most once. A look that fails is asked for again by the pulse."""
+
+    def __init__(self, mailbox: Mailbox[Channel], transcript: Transcript) -> None:
+        super().__init__(mailbox)
+        self._transcript = transcript
+        self._looks = asyncio.Semaphore(AT_ONCE)
+        self._tasks: asyncio.TaskGroup | None = None
+
+    async def run(self, started: Callable[[], None]) -> None:
+        async with asyncio.TaskGroup() as tasks:
+            self._tasks = tasks
+            await super().run(started)
+
+    async def receive(self, message: Channel) -> None:
+        assert self._tasks is not None
+        await self._looks.acquire()
+        self._tasks.create_task(self._look(message), name="mender-look")
+
+    async def _look(self, channel: Channel) -> None:
+        try:
+            await self._mend(channel)
+        except BrokerError as error:
+            channel.expect(time.monotonic())
+            log.warning("hub.not_mended", session_id=channel.session_id, error=str(error))
+        finally:
+            channel.is_mending = False
+            self._looks.release()
+
+    async def _mend(self, channel: Channel) -> None:
+        seq = channel.last_seq + 1
+        while channel.live:
+            page = await self._transcript.page(
+                channel.session_id, seq=seq, limit=PAGE_RECORDS, seconds=READ_SECONDS
+            )
+            now = time.monotonic()
+            for record in page.records:
+                if record.offset > channel.last + 1:
+                    log.error("hub.gap_in_transcript", session_id=channel.session_id, offset=record.offset)
+                    channel.jump(record, now)
+                else:
+                    if record.offset == channel.last + 1:
+                        metrics.gap_fills.inc()
+                    channel.on_record(record, now)
+            seq = page.next_seq
+            if not page.more:
+                return

@@ -1,0 +1,107 @@
+"""One reader: where it stands, what it wants, and the sink to write to. Changed on the event loop only, never waits.
+
+A reader is *live* while the channel pushes to it, and *behind* while its own task feeds it from the transcript: at the
+beginning, and again whenever it took its bytes too slowly. Its position goes with what was written, so nothing is
+skipped and nothing comes twice, whichever way a record comes.
+"""
+
+from __future__ import annotations
+
+import asyncio
+
+from chatmesh.protocol import sse
+from chatmesh.protocol.positions import Position, Scope
+from chatmesh.protocol.records import Record
+from chatmesh.protocol.tokens import Token
+from chatmesh.telemetry import metrics
+from chatmesh.web import EventSink
+
+
+class Reader:
+    """`message_id` narrows it to one message; it is finished then with that message's final chunk."""
+
+    __slots__ = (
+        "_max_buffer_bytes",
+        "index",
+        "is_finished",
+        "is_live",
+        "message_id",
+        "offset",
+        "scope",
+        "seq",
+        "sink",
+        "woken",
+    )
+
+    def __init__(
+        self, sink: EventSink, scope: Scope, position: Position, *, message_id: Token | None, max_buffer_bytes: int
+    ) -> None:
+        self.sink = sink
+        self.scope = scope
+        self.offset = position.offset
+        self.index = position.index
+        self.seq = position.seq
+        self.message_id = message_id
+        self.is_live = False
+        self.is_finished = False
+        self.woken = asyncio.Event()
+        self._max_buffer_bytes = max_buffer_bytes
+
+    @property
+    def has_room(self) -> bool:
+        return self.sink.buffered <= self._max_buffer_bytes
+
+    def push(self, record: Record, payload: bytes) -> None:
+        """A live record, encoded once for all readers. One who is too slow goes on from the transcript."""
+        if record.offset <= self.offset:
+            return
+        if self.sink.is_closed:
+            self._stop()
+        elif not self._wants(record):
+            self._move(record)
+        elif self.sink.buffered + len(payload) > self._max_buffer_bytes and self.sink.buffered:
+            metrics.slow_readers.inc()
+            self._stop()
+        else:
+            self.sink.write_nowait(payload)
+            self._move(record)
+            self._look_for_end(record)
+
+    def feed(self, record: Record) -> None:
+        """A record from the transcript, perhaps seen in part."""
+        if record.offset < self.offset:
+            return
+        skip = self.index if record.offset == self.offset else 0
+        if self._wants(record) and skip < record.events:
+            self.sink.write_nowait(sse.events(record, self.scope, skip=skip))
+        self._move(record)
+        self._look_for_end(record)
+
+    def show(self, payload: bytes) -> None:
+        """An event without a position: of a chunk that no transcript holds."""
+        if not self.sink.is_closed and self.sink.buffered <= self._max_buffer_bytes:
+            self.sink.write_nowait(payload)
+
+    def restart(self, reason: str) -> None:
+        """What was shown is void: the position can't be found. Goes on with what is still there."""
+        self.offset = self.index = self.seq = 0
+        self.sink.write_nowait(sse.reset(reason, position=self.scope.write(0, 0, 0)))
+
+    def finish(self) -> None:
+        """Nothing more will come; the reader's task ends the stream."""
+        self.is_finished = True
+        self._stop()
+
+    def _wants(self, record: Record) -> bool:
+        return self.message_id is None or record.message_id == self.message_id
+
+    def _move(self, record: Record) -> None:
+        self.offset, self.index, self.seq = record.offset, record.events, record.seq
+
+    def _look_for_end(self, record: Record) -> None:
+        if self.message_id == record.message_id and record.final is not None:
+            self.finish()
+
+    def _stop(self) -> None:
+        self.is_live = False
+        self.woken.set()

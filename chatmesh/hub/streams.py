@@ -1,0 +1,251 @@
+"""An event stream from its request to its end: where it starts, replay, hand-over to live, and again when it is slow."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import time
+from collections.abc import Awaitable, Callable
+
+from chatmesh.broker import Transcript
+from chatmesh.errors import BrokerError, ProtocolError
+from chatmesh.hub.channel import Channel
+from chatmesh.hub.hub import RETRY_MS, Hub
+from chatmesh.hub.reader import Reader
+from chatmesh.hub.resume import Start, Verdict, judge
+from chatmesh.kernel.together import together
+from chatmesh.protocol import sse
+from chatmesh.protocol.positions import START, Position
+from chatmesh.protocol.tokens import Token, token
+from chatmesh.telemetry import get_logger
+from chatmesh.web import EventSink, Problem, Request, Response, empty_response
+
+log = get_logger("hub")
+
+READ_SECONDS = 5.0
+PAGE_RECORDS = 64
+
+AGAIN_SECONDS = (0.02, 1.0)
+"""Between reads while the transcript lags behind what was heard live (another replica answers), or the broker is away."""
+
+Hold = Callable[[Token], Awaitable[None]]
+Release = Callable[[Token], None]
+
+
+class EventStreams:
+    """Serves `GET …/events` and the inline answer of a POST. `hold` and `release` tell the registry; `is_ready` says
+    whether streams can be served at all."""
+
+    def __init__(
+        self, hub: Hub, transcript: Transcript, *, hold: Hold, release: Release, is_ready: Callable[[], bool]
+    ) -> None:
+        self._hub = hub
+        self._transcript = transcript
+        self._hold = hold
+        self._release = release
+        self._is_ready = is_ready
+
+    # --- requests --------------------------------------------------------------------------------------------------
+
+    async def events(self, request: Request) -> Response:
+        """`GET /v1/sessions/{session_id}/events`. Never 4xx or 5xx for a state that passes: a browser's EventSource
+        gives up for good on any status but 200."""
+        session_id, message_id = _ids(request)
+        if not self._is_ready() or self._hub.is_draining or self._hub.is_full:
+            return await self._come_back(request)
+        text = request.headers.get("Last-Event-ID") or request.query.get("last_event_id")
+        try:
+            start = await self._start(session_id, message_id, text, from_start=request.query.get("from") == "start")
+        except BrokerError:
+            return await self._come_back(request)
+        if start is None:
+            return empty_response(204)
+        return await self._serve(request, session_id, message_id, start, {})
+
+    async def inline(self, request: Request, session_id: Token, message_id: Token, headers: dict[str, str]) -> Response:
+        """The answer to an accepted message, in the answer to its POST."""
+        start = await self._from_the_beginning(session_id, message_id)
+        return await self._serve(request, session_id, message_id, start, headers)
+
+    async def _come_back(self, request: Request) -> Response:
+        sink = await EventSink.open(request, sse.retry_only(_retry_ms()))
+        return sink.finish()
+
+    # --- where it begins -------------------------------------------------------------------------------------------
+
+    async def _start(
+        self, session_id: Token, message_id: Token | None, text: str | None, *, from_start: bool
+    ) -> Start | None:
+        """None: the one message asked for has ended, and its reader has everything."""
+        if text:
+            return await self._from_position(session_id, message_id, text)
+        if from_start:
+            return Start(START, 1)
+        if message_id is not None:
+            return await self._from_the_beginning(session_id, message_id)
+        return await self._from_the_unfinished(session_id)
+
+    async def _from_position(self, session_id: Token, message_id: Token | None, text: str) -> Start | None:
+        position = self._hub.scope(session_id).read(text)
+        if position is None:
+            return Start(START, 1, reset="position_unknown")
+        if message_id is not None:
+            last = await self._transcript.last_record(session_id, message_id, seconds=READ_SECONDS)
+            is_over = last is not None and last.final is not None
+            if is_over and last is not None and (position.offset, position.index) >= (last.offset, last.events):
+                return None
+        return Start(position, max(1, position.seq), is_claimed=True)
+
+    async def _from_the_beginning(self, session_id: Token, message_id: Token) -> Start:
+        """Of one message. One that has not begun will lie behind the last claim."""
+        held, last = await together(
+            self._transcript.last_claim(session_id, seconds=READ_SECONDS),
+            self._transcript.last_record(session_id, message_id, seconds=READ_SECONDS),
+        )
+        if held is None or last is not None:
+            return Start(START, 1)
+        return Start(Position(held.claim.base, 0, held.first), held.first)
+
+    async def _from_the_unfinished(self, session_id: Token) -> Start:
+        """Without a position: the unfinished answer from its beginning, or what comes next."""
+        held = await self._transcript.last_claim(session_id, seconds=READ_SECONDS)
+        if held is None:
+            return Start(START, 1)
+        last = await self._transcript.last_record(session_id, held.claim.message_id, seconds=READ_SECONDS)
+        if last is not None and last.final is not None:
+            return Start(Position(last.offset, last.events, last.seq), last.seq + 1)
+        return Start(Position(held.claim.base, 0, held.first), held.first)
+
+    # --- the stream ------------------------------------------------------------------------------------------------
+
+    async def _serve(
+        self, request: Request, session_id: Token, message_id: Token | None, start: Start, headers: dict[str, str]
+    ) -> Response:
+        hub = self._hub
+        scope = hub.scope(session_id)
+        try:
+            sink = await EventSink.open(request, sse.opening(scope.text(start.position), _retry_ms()), headers)
+        except ConnectionResetError:
+            return empty_response(200)
+        reader = Reader(
+            sink, scope, start.position, message_id=message_id, max_buffer_bytes=hub.settings.max_buffer_bytes
+        )
+        channel = hub.enter(session_id)
+        hub.add(reader)
+        began = time.monotonic()
+        try:
+            await self._hold(session_id)
+            if start.reset is not None:
+                reader.restart(start.reset)
+            await self._follow(channel, reader, start)
+        finally:
+            channel.detach(reader)
+            hub.remove(reader)
+            hub.leave(channel)
+            self._release(session_id)
+            log.info(
+                "hub.stream",
+                session_id=session_id,
+                message_id=message_id,
+                offset=reader.offset,
+                is_finished=reader.is_finished,
+                latency_ms=round((time.monotonic() - began) * 1000),
+            )
+        return sink.finish()
+
+    async def _follow(self, channel: Channel, reader: Reader, start: Start) -> None:
+        """Replay, live, and replay again whenever the reader fell behind; until it is finished or gone."""
+        seq = start.read_seq
+        is_claimed = start.is_claimed
+        while not reader.is_finished and not reader.sink.is_closed:
+            seq = await self._catch_up(channel, reader, seq, is_claimed=is_claimed)
+            is_claimed = False
+            if reader.is_live:
+                await reader.woken.wait()
+            reader.woken.clear()
+            await self._wait_room(reader)
+            # Live records were taken whole, so what comes next lies behind the last one.
+            seq = max(seq, reader.seq + 1)
+
+    async def _catch_up(self, channel: Channel, reader: Reader, seq: int, *, is_claimed: bool) -> int:
+        """Feeds the reader from the transcript until it is live or finished. Returns the sequence to read on from."""
+        pause, most = AGAIN_SECONDS
+        while not reader.is_finished and not reader.sink.is_closed:
+            # Stored before it was shown: everything heard of by now is in the page, if no other replica lags.
+            mark, mark_seq = channel.heard, channel.heard_seq
+            try:
+                page = await self._transcript.page(
+                    channel.session_id, message_id=reader.message_id, seq=seq, limit=PAGE_RECORDS, seconds=READ_SECONDS
+                )
+                if is_claimed:
+                    verdict = judge(
+                        Position(reader.offset, reader.index, reader.seq),
+                        page.records[0] if page.records else None,
+                        is_filtered=reader.message_id is not None,
+                    )
+                    is_claimed = False
+                    if (again := await self._settle(channel, reader, verdict)) is not None:
+                        seq = again
+                        continue
+            except BrokerError:
+                pause = await _sleep(pause, most)
+                continue
+            for record in page.records:
+                reader.feed(record)
+                if reader.is_finished:
+                    return page.next_seq
+            await self._wait_room(reader)
+            seq = page.next_seq
+            if page.more:
+                continue
+            if page.records:
+                channel.is_active = channel.is_active or page.records[-1].final is None
+            is_marked = reader.message_id is not None and mark > reader.offset
+            read_to, read_seq = (mark, mark_seq) if is_marked else (reader.offset, seq - 1)
+            if channel.attach(reader, read_to, read_seq):
+                return seq
+            pause = await _sleep(pause, most)
+        return seq
+
+    async def _settle(self, channel: Channel, reader: Reader, verdict: Verdict) -> int | None:
+        """What a verdict means for the stream: None to go on with the page, or the sequence to read from instead."""
+        if verdict is Verdict.UNSEEN:
+            is_known = await self._is_within(channel.session_id, reader.offset)
+            verdict = Verdict.EXACT if is_known else Verdict.UNKNOWN
+        if verdict is Verdict.EXACT:
+            return None
+        reader.restart("position_unknown" if verdict is Verdict.UNKNOWN else "position_expired")
+        return 1
+
+    async def _is_within(self, session_id: Token, offset: int) -> bool:
+        """Whether the session has got as far as `offset`."""
+        held = await self._transcript.last_claim(session_id, seconds=READ_SECONDS)
+        if held is None:
+            return False
+        last = await self._transcript.last_record(session_id, held.claim.message_id, seconds=READ_SECONDS)
+        return offset <= max(held.claim.base, held.claim.offset, last.offset if last is not None else 0)
+
+    async def _wait_room(self, reader: Reader) -> None:
+        """Until the client has taken what waits for it. The pulse ends one that takes nothing for too long."""
+        pause, most = AGAIN_SECONDS
+        while not reader.has_room and not reader.sink.is_closed and not reader.is_finished:
+            pause = await _sleep(pause, most / 4)
+
+
+def _ids(request: Request) -> tuple[Token, Token | None]:
+    try:
+        session_id = token(request.match_info["session_id"], "session_id")
+        message_id = request.query.get("message_id")
+        return session_id, token(message_id, "message_id") if message_id is not None else None
+    except ProtocolError as error:
+        raise Problem(422, "invalid_id", str(error)) from error
+
+
+def _retry_ms() -> int:
+    return random.randint(*RETRY_MS)  # noqa: S311 - spreads load, no secret
+
+
+async def _sleep(pause: float, most: float) -> float:
+    """Waits, and returns how long to wait the next time."""
+    await asyncio.sleep(pause)
+    return min(2 * pause, most)

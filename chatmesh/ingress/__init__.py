@@ -1,0 +1,10 @@
+"""A message comes in: validate → identify → publish → answer; and what was said can be read back.
+
+In: HTTP. Out: requests in the work queue, problem answers, history.
+"""
+
+from chatmesh.ingress.history import History
+from chatmesh.ingress.intake import Intake, IntakeSettings
+from chatmesh.ingress.routes import Ingress, IngressSettings
+
+__all__ = ["History", "Ingress", "IngressSettings", "Intake", "IntakeSettings"]

@@ -1,0 +1,68 @@
+"""Bodies of the HTTP API as types: validation here, `/openapi.json` from the same."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+import orjson
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from chatmesh.errors import ProtocolError
+from chatmesh.protocol.jsontext import check_depth
+from chatmesh.protocol.tokens import PATTERN
+from chatmesh.web import Problem
+
+Id = Annotated[str, Field(pattern=PATTERN)]
+
+
+class Context(BaseModel):
+    """How to answer. Further keys go to the provider as they are."""
+
+    model_config = ConfigDict(extra="allow")
+
+    ai_provider: str | None = Field(default=None, description="Picks among several providers that have the model.")
+    model: str | None = Field(default=None, min_length=1, max_length=256, description="Default: the configured one.")
+    temperature: float | None = Field(default=None, ge=0, le=2)
+    max_tokens: int | None = Field(default=None, ge=1)
+    system_prompt: str | None = None
+    conversation_history: list[Any] | None = None
+    tokens_per_second: float | None = Field(default=None, ge=0, description="Pace of echo and count; 0: unlimited.")
+    on_busy: Literal["queue", "reject", "interrupt"] | None = None
+
+
+class PostMessage(BaseModel):
+    """The body of `POST /v1/sessions/{session_id}/messages`. Unknown keys are ignored."""
+
+    model_config = ConfigDict(extra="ignore")
+
+    message: str = Field(description="What the user says.")
+    message_id: Id | None = Field(default=None, description="Makes repeating safe; default: a new one.")
+    user_id: str | None = Field(default=None, max_length=256)
+    context: Context = Field(default_factory=Context)
+    correlation_id: str | None = Field(default=None, max_length=256)
+
+
+def parse_post(data: bytes) -> tuple[PostMessage, dict[str, Any]]:
+    """The body, and its `context` as it came. Problem 400 `not_json`, 422 `invalid_body` with every field's path."""
+    try:
+        raw = orjson.loads(data)
+        check_depth(raw, "the body")
+    except orjson.JSONDecodeError as error:
+        raise Problem(400, "not_json", f"The body is not valid JSON: {error}") from error
+    except ProtocolError as error:
+        raise Problem(400, "not_json", str(error)) from error
+    try:
+        body = PostMessage.model_validate(raw)
+    except ValidationError as error:
+        raise _invalid(error) from error
+    context = raw.get("context") or {}
+    return body, context
+
+
+def _invalid(error: ValidationError) -> Problem:
+    errors = [
+        {"path": ".".join(str(part) for part in item["loc"]) or "(body)", "message": item["msg"], "code": item["type"]}
+        for item in error.errors(include_input=False, include_url=False)
+    ]
+    first = errors[0]
+    return Problem(422, "invalid_body", f"{first['path']}: {first['message']}", more={"errors": errors})

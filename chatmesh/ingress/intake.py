@@ -1,0 +1,143 @@
+"""Takes a message in: known already? → room in the session? → stored. Only then is it accepted.
+
+The common case is one round trip: a publish that JetStream takes only while nothing of the session is queued or running.
+Where that is refused, the queue is looked at: a repetition is recognised, a full session says so.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from chatmesh.broker import RequestQueue, Transcript
+from chatmesh.errors import (
+    BrokerUnreachableError,
+    CapacityError,
+    FencedError,
+    PublishRefusedError,
+    PublishUnknownError,
+    StorageFullError,
+)
+from chatmesh.protocol.messages import WorkflowRequest
+from chatmesh.telemetry import get_logger, metrics
+from chatmesh.web import Problem
+
+log = get_logger("ingress")
+
+ACCEPT_SECONDS = 5.0
+"""How long a POST waits for JetStream's acknowledgement before it says that the outcome is unknown."""
+
+READ_SECONDS = 3.0
+RETRY_AFTER_SECONDS = 2
+
+
+@dataclass(frozen=True, slots=True)
+class IntakeSettings:
+    """`on_busy`: what a second message in an answering session does, where the message does not say."""
+
+    on_busy: str
+    queue_limit: int
+
+
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    """The message is durable. `is_duplicate`: it was before; `correlation_id` is the first one's then."""
+
+    is_duplicate: bool
+    correlation_id: str
+
+
+class Intake:
+    """Stateless: what is known of a message is in the broker, so any pod recognises it."""
+
+    def __init__(self, queue: RequestQueue, transcript: Transcript, settings: IntakeSettings) -> None:
+        self._queue = queue
+        self._transcript = transcript
+        self._settings = settings
+
+    async def accept(self, request: WorkflowRequest, *, may_be_known: bool) -> Accepted:
+        """Returns once JetStream has the message. `may_be_known`: its id came from the client, so it may have been sent
+        before, minutes or days ago. Raises Problem."""
+        try:
+            if may_be_known and (accepted := await self._answered(request)) is not None:
+                return accepted
+            try:
+                ack = await self._queue.submit(request, only_if_free=True, seconds=ACCEPT_SECONDS)
+            except FencedError:
+                return await self._accept_busy(request)
+            if ack.duplicate:
+                return await self._recognise(request)
+        except (PublishUnknownError, BrokerUnreachableError, CapacityError, PublishRefusedError) as error:
+            raise _refused(error, request) from error
+        return self._took(request)
+
+    async def _accept_busy(self, request: WorkflowRequest) -> Accepted:
+        """Something of the session is queued or running: perhaps this very message."""
+        queued = await self._queue.queued(
+            request.session_id, limit=self._settings.queue_limit + 1, seconds=READ_SECONDS
+        )
+        for entry in queued:
+            if entry.request.message_id == request.message_id:
+                return self._same(request, entry.request.digest(), entry.request.correlation_id)
+        on_busy = request.context.get("on_busy") or self._settings.on_busy
+        if queued and on_busy == "reject":
+            raise Problem(422, "session_busy", "This session is answering another message, and on_busy is reject.")
+        if len(queued) > self._settings.queue_limit:
+            raise Problem(
+                429,
+                "session_queue_full",
+                f"This session has {self._settings.queue_limit} messages waiting; more are not taken.",
+                retry_after_seconds=RETRY_AFTER_SECONDS,
+            )
+        ack = await self._queue.submit(request, only_if_free=False, seconds=ACCEPT_SECONDS)
+        return await self._recognise(request) if ack.duplicate else self._took(request)
+
+    async def _answered(self, request: WorkflowRequest) -> Accepted | None:
+        """The message's own transcript, which outlives JetStream's window for duplicates."""
+        first = await self._transcript.first_record(request.session_id, request.message_id, seconds=READ_SECONDS)
+        if first is None or first.request is None:
+            return None
+        return self._same(request, str(first.request.get("digest")), str(first.request.get("correlation_id")))
+
+    async def _recognise(self, request: WorkflowRequest) -> Accepted:
+        """JetStream had the id already: it is queued, running or answered; which one decides whose body counts."""
+        for entry in await self._queue.queued(
+            request.session_id, limit=self._settings.queue_limit + 1, seconds=READ_SECONDS
+        ):
+            if entry.request.message_id == request.message_id:
+                return self._same(request, entry.request.digest(), entry.request.correlation_id)
+        return await self._answered(request) or Accepted(True, request.correlation_id)
+
+    def _same(self, request: WorkflowRequest, digest: str, correlation_id: str) -> Accepted:
+        if request.digest() != digest:
+            raise Problem(
+                422,
+                "idempotency_conflict",
+                f"message_id {request.message_id} was used for another message in this session.",
+                more={"message_id": request.message_id},
+            )
+        metrics.requests_duplicate.inc()
+        return Accepted(True, correlation_id or request.correlation_id)
+
+    def _took(self, request: WorkflowRequest) -> Accepted:
+        metrics.requests_accepted.inc()
+        return Accepted(False, request.correlation_id)
+
+
+def _refused(error: Exception, request: WorkflowRequest) -> Problem:
+    """What a failed publish means for the client."""
+    if isinstance(error, PublishUnknownError):
+        return Problem(
+            504,
+            "acceptance_unknown",
+            "The message may or may not have been accepted. Repeating it with this message_id is safe.",
+            retry_after_seconds=RETRY_AFTER_SECONDS,
+            more={"message_id": request.message_id, "session_id": request.session_id},
+        )
+    if isinstance(error, BrokerUnreachableError):
+        return Problem(
+            503, "broker_away", "Nothing was accepted: NATS is away.", retry_after_seconds=RETRY_AFTER_SECONDS
+        )
+    if isinstance(error, StorageFullError):
+        return Problem(503, "storage_full", "Nothing was accepted: the storage is full.", retry_after_seconds=30)
+    log.error("ingress.refused", session_id=request.session_id, message_id=request.message_id, error=str(error))
+    return Problem(503, "not_accepted", "Nothing was accepted; try again.", retry_after_seconds=RETRY_AFTER_SECONDS)

@@ -1,0 +1,103 @@
+"""Tells the registry which sessions this pod has readers of.
+
+The first reader of a session makes an entry; a while after the last one left it is released, so that a reload costs
+nothing. Entries are written again after a reconnect, since the registry may have been made anew meanwhile.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+from contextlib import suppress
+
+from chatmesh.broker import Connection, Registry
+from chatmesh.errors import BrokerError, CapacityError
+from chatmesh.kernel import Service
+from chatmesh.protocol.tokens import Token
+from chatmesh.telemetry import get_logger, metrics
+
+log = get_logger("presence")
+
+PUT_SECONDS = 2.0
+LINGER_SECONDS = 10.0
+"""How long an entry outlives the last reader: longer than a reload or a reconnect takes."""
+
+TICK_SECONDS = 1.0
+
+
+class Holdings(Service):
+    """Counts readers by session, keeps the registry's entries in step."""
+
+    def __init__(self, connection: Connection, registry: Registry, *, pod_id: Token, boot: str) -> None:
+        self._connection = connection
+        self._registry = registry
+        self._pod_id = pod_id
+        self._boot = boot
+        self._readers: dict[Token, int] = {}
+        self._leaving: dict[Token, float] = {}
+        self._is_draining = False
+        self._wake = asyncio.Event()
+        self._is_stale = False
+        connection.on_change(self._on_change)
+
+    async def hold(self, session_id: Token) -> None:
+        """One more reader. Returns once the registry knows of the session, or did not answer in time: then readers get
+        what is broadcast, and the rest from the transcript."""
+        count = self._readers.get(session_id, 0)
+        self._readers[session_id] = count + 1
+        if count == 0 and self._leaving.pop(session_id, None) is None:
+            await self._put(session_id)
+
+    def release(self, session_id: Token) -> None:
+        """One reader less."""
+        count = self._readers[session_id] - 1
+        if count:
+            self._readers[session_id] = count
+        else:
+            del self._readers[session_id]
+            self._leaving[session_id] = time.monotonic() + LINGER_SECONDS
+
+    async def run(self, started: Callable[[], None]) -> None:
+        started()
+        while not self._is_draining:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(TICK_SECONDS):
+                    await self._wake.wait()
+            self._wake.clear()
+            if self._connection.is_connected:
+                await self._again()
+                await self._release_due(time.monotonic())
+
+    def drain(self) -> None:
+        self._is_draining = True
+        self._wake.set()
+
+    def _on_change(self) -> None:
+        self._is_stale = True
+        self._wake.set()
+
+    async def _again(self) -> None:
+        if not self._is_stale:
+            return
+        self._is_stale = False
+        for session_id in list(self._readers):
+            await self._put(session_id)
+
+    async def _release_due(self, now: float) -> None:
+        # In the order in which they were left, so the first that is not due ends the walk.
+        for session_id, due in list(self._leaving.items()):
+            if due > now:
+                return
+            del self._leaving[session_id]
+            with suppress(BrokerError, CapacityError):
+                await self._registry.release(session_id, self._pod_id, self._boot, seconds=PUT_SECONDS)
+            if session_id in self._readers:  # somebody came while it was being released
+                await self._put(session_id)
+
+    async def _put(self, session_id: Token) -> None:
+        try:
+            await self._registry.hold(session_id, self._pod_id, self._boot, seconds=PUT_SECONDS)
+        except (BrokerError, CapacityError) as error:
+            metrics.errors.labels("presence", "registry").inc()
+            log.warning("presence.not_registered", session_id=session_id, error=str(error))

@@ -1,0 +1,115 @@
+"""The chunk batcher: one actor for the worker, flushing every lane in its turn.
+
+Its mailbox holds lanes that have something to do, each at most once; so its bound is the number of lanes. Store before
+show: a batch goes to the pods only after the transcript's acknowledgement, which also brings its position.
+"""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from typing import Any
+
+from chatmesh.broker import PubAck, Transcript
+from chatmesh.errors import CapacityError, ChatmeshError
+from chatmesh.kernel import Actor, Mailbox, MailboxClosed
+from chatmesh.protocol.tokens import Token
+from chatmesh.relay.batching import Buffer
+from chatmesh.relay.lane import Lane
+from chatmesh.relay.router import Router
+from chatmesh.telemetry import get_logger, metrics
+
+log = get_logger("relay")
+
+STORE_SECONDS = 120.0
+"""How long a batch is kept for a broker that is away: a restart takes 5 s, a new leader 6; after two minutes the lease
+is long gone and another worker goes on from the transcript."""
+
+HEAD_BYTES = 2048
+"""What a record has around its chunks: ids, offset, token, and the fixed part of the request."""
+
+
+class Batcher(Actor[Lane]):
+    """Takes due batches out of lanes, stores them, hands them to the router."""
+
+    def __init__(
+        self, mailbox: Mailbox[Lane], transcript: Transcript, router: Router, *, max_chunks: int, flush_seconds: float
+    ) -> None:
+        super().__init__(mailbox)
+        self._transcript = transcript
+        self._router = router
+        self._max_chunks = max_chunks
+        self._flush_seconds = flush_seconds
+
+    def open(
+        self,
+        session_id: Token,
+        message_id: Token,
+        *,
+        token: int,
+        attempt: int,
+        offset: int,
+        request: dict[str, Any] | None,
+        is_foreign: bool,
+        max_bytes: int,
+    ) -> Lane:
+        """A lane whose records begin at `offset` + 1. `max_bytes` is the broker's limit for one message."""
+        asked = len(str(request.get("message", ""))) * 6 if request else 0
+        room = max(max_bytes // 4, max_bytes - HEAD_BYTES - asked)
+        return Lane(
+            session_id,
+            message_id,
+            token=token,
+            attempt=attempt,
+            offset=offset,
+            request=request,
+            is_foreign=is_foreign,
+            buffer=Buffer(self._max_chunks, room),
+            max_chunks=self._max_chunks,
+            flush_seconds=self._flush_seconds,
+            wake=self._wake,
+        )
+
+    def _wake(self, lane: Lane) -> None:
+        # An acknowledgement may come after the drain; the record is stored, and its reader gets it from there.
+        with suppress(MailboxClosed):
+            self.mailbox.send_nowait(lane)
+
+    async def receive(self, lane: Lane) -> None:
+        lane.is_queued = False
+        try:
+            if lane.acknowledged is not None:
+                await self._on_acknowledged(lane)
+            if lane.is_ready:
+                await self._flush(lane)
+        except CapacityError as error:
+            lane.fail(error)
+        except Exception:
+            # The supervisor restarts this actor; this lane's generation must not wait for ever.
+            lane.fail(ChatmeshError("the chunk batcher crashed on this answer"))
+            raise
+
+    async def _flush(self, lane: Lane) -> None:
+        head, chunks = lane.take()
+        body = head.encode(chunks)
+        await self._transcript.append(
+            lane.session_id,
+            lane.message_id,
+            lane.token,
+            lane.batches,
+            body,
+            lane.on_acknowledged,
+            seconds=STORE_SECONDS,
+        )
+
+    async def _on_acknowledged(self, lane: Lane) -> None:
+        result, lane.acknowledged = lane.acknowledged, None
+        if not isinstance(result, PubAck):
+            assert result is not None
+            lane.fail(result)
+            return
+        assert lane.in_flight is not None
+        head, chunks = lane.in_flight
+        metrics.batches.inc()
+        metrics.chunks.inc(len(chunks))
+        await self._router.send(head, chunks, result.seq, is_foreign=lane.is_foreign)
+        lane.stored()

@@ -1,0 +1,61 @@
+"""When chunks leave, and how many together: pure, without a clock.
+
+A batch is due 50 ms after its first chunk, or at 100 chunks, whichever is first (both configured); the first chunk of an
+answer and the final one don't wait. No batch passes the broker's `max_payload`.
+"""
+
+from __future__ import annotations
+
+
+class Buffer:
+    """Encoded chunks that are not yet on their way, in order."""
+
+    __slots__ = ("_bytes", "_chunks", "_is_expired", "_max_bytes", "_max_chunks", "_urgent")
+
+    def __init__(self, max_chunks: int, max_bytes: int) -> None:
+        self._max_chunks = max_chunks
+        self._max_bytes = max_bytes
+        self._chunks: list[bytes] = []
+        self._bytes = 0
+        self._urgent = 0  # this many chunks from the front must not wait
+        self._is_expired = False
+
+    def __len__(self) -> int:
+        return len(self._chunks)
+
+    def add(self, chunk: bytes, *, urgent: bool = False) -> bool:
+        """Takes a chunk; True where it is the first one, so that its 50 ms begin now."""
+        self._chunks.append(chunk)
+        self._bytes += len(chunk) + 1
+        if urgent:
+            self._urgent = len(self._chunks)
+        return len(self._chunks) == 1
+
+    def expire(self) -> None:
+        """The 50 ms of the first chunk are over."""
+        self._is_expired = bool(self._chunks)
+
+    @property
+    def is_due(self) -> bool:
+        return (
+            self._is_expired
+            or self._urgent > 0
+            or len(self._chunks) >= self._max_chunks
+            or self._bytes >= self._max_bytes
+        )
+
+    def take(self) -> list[bytes]:
+        """The next batch: at least one chunk, at most `max_chunks` and (but for a single one) `max_bytes`."""
+        count, size = 0, 0
+        for chunk in self._chunks[: self._max_chunks]:
+            size += len(chunk) + 1
+            if count and size > self._max_bytes:
+                size -= len(chunk) + 1
+                break
+            count += 1
+        batch, self._chunks = self._chunks[:count], self._chunks[count:]
+        self._bytes -= size
+        self._urgent = max(0, self._urgent - count)
+        # What stays behind has waited as long as what left with the timer.
+        self._is_expired = self._is_expired and bool(self._chunks)
+        return batch

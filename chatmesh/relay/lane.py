@@ -1,0 +1,158 @@
+"""The way of one generation's chunks from the provider to the transcript: a state, changed only on the event loop.
+
+The generation writes and waits for room; the batcher takes batches out and brings acknowledgements back. At most one
+record of a session is under way at a time: with three servers a second one could be refused for the first one's sake.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Any
+
+from chatmesh.broker import PubAck
+from chatmesh.errors import BrokerError, ChatmeshError
+from chatmesh.protocol.records import RecordHead
+from chatmesh.protocol.tokens import Token
+from chatmesh.relay.batching import Buffer
+
+ROOM_BATCHES = 4
+"""How far a provider may run ahead of the broker, in full batches, before it has to wait."""
+
+
+class Lane:
+    """One generation's chunks under the claim `token`. `wake` tells the batcher that there is something to do."""
+
+    def __init__(
+        self,
+        session_id: Token,
+        message_id: Token,
+        *,
+        token: int,
+        attempt: int,
+        offset: int,
+        request: dict[str, Any] | None,
+        is_foreign: bool,
+        buffer: Buffer,
+        max_chunks: int,
+        flush_seconds: float,
+        wake: Callable[[Lane], None],
+    ) -> None:
+        self.session_id = session_id
+        self.message_id = message_id
+        self.token = token
+        self.attempt = attempt
+        self.offset = offset
+        self.request = request
+        self.is_foreign = is_foreign
+        self.batches = 0
+        self.is_queued = False
+        self.in_flight: tuple[RecordHead, list[bytes]] | None = None
+        self.acknowledged: PubAck | BrokerError | None = None
+        self._buffer = buffer
+        self._max_waiting = ROOM_BATCHES * max_chunks
+        self._flush_seconds = flush_seconds
+        self._wake = wake
+        self._loop = asyncio.get_running_loop()
+        self._timer: asyncio.TimerHandle | None = None
+        self._failure: ChatmeshError | None = None
+        self._waiter: asyncio.Future[None] | None = None
+
+    # --- the generation's side -------------------------------------------------------------------------------------
+
+    def write(self, chunk: bytes, *, urgent: bool = False) -> None:
+        """Takes an encoded chunk. Unbounded by itself: call `wait_room` between chunks."""
+        is_first = self._buffer.add(chunk, urgent=urgent)
+        if self._buffer.is_due:
+            self._touch()
+        elif is_first:
+            self._timer = self._loop.call_later(self._flush_seconds, self._on_timer)
+
+    @property
+    def has_room(self) -> bool:
+        return len(self._buffer) < self._max_waiting and self._failure is None
+
+    async def wait_room(self) -> None:
+        """Returns when the provider may go on. Raises what ended this lane: FencedError where another worker has the
+        session, PublishUnknownError where the broker stayed away."""
+        while not self.has_room:
+            await self._wait()
+
+    async def wait_stored(self) -> None:
+        """Returns when every chunk is stored and sent on. Raises like `wait_room`."""
+        while len(self._buffer) or self.in_flight is not None:
+            await self._wait()
+        self.check()
+
+    def check(self) -> None:
+        """Raises what ended this lane, if anything did."""
+        if self._failure is not None:
+            raise self._failure
+
+    def close(self) -> None:
+        """The generation is over, whatever became of it: nothing of this lane is written any more but what is under
+        way."""
+        if self._timer is not None:
+            self._timer.cancel()
+        self._failure = self._failure or ChatmeshError("the lane is closed")
+
+    async def _wait(self) -> None:
+        self.check()
+        self._waiter = self._loop.create_future()
+        try:
+            await self._waiter
+        finally:
+            self._waiter = None
+
+    # --- the batcher's side ----------------------------------------------------------------------------------------
+
+    @property
+    def is_ready(self) -> bool:
+        """A batch is due and none is under way."""
+        return self.in_flight is None and self._failure is None and self._buffer.is_due
+
+    def take(self) -> tuple[RecordHead, list[bytes]]:
+        """The next record, which is under way from now on."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        head = RecordHead(
+            self.session_id, self.message_id, self.offset + 1, self.attempt, self.token, request=self.request
+        )
+        self.in_flight = (head, self._buffer.take())
+        if len(self._buffer) and not self._buffer.is_due:
+            self._timer = self._loop.call_later(self._flush_seconds, self._on_timer)
+        return self.in_flight
+
+    def on_acknowledged(self, result: PubAck | BrokerError) -> None:
+        """From the replies' actor: only noted here, handled by the batcher."""
+        self.acknowledged = result
+        self._touch()
+
+    def stored(self) -> None:
+        """The record under way is stored and sent on."""
+        self.in_flight = None
+        self.request = None
+        self.offset += 1
+        self.batches += 1
+        self._release()
+
+    def fail(self, error: ChatmeshError) -> None:
+        """Nothing more can be stored; whoever waits hears why."""
+        self.in_flight = None
+        self._failure = self._failure or error
+        self._release()
+
+    def _release(self) -> None:
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
+
+    def _on_timer(self) -> None:
+        self._timer = None
+        self._buffer.expire()
+        self._touch()
+
+    def _touch(self) -> None:
+        if not self.is_queued:
+            self.is_queued = True
+            self._wake(self)

@@ -1,0 +1,23 @@
+"""The HTTP server as a service: the only room that imports aiohttp.
+
+In: routes with handlers. Out: requests with bounded bodies, problem answers, event streams that can be written to
+without waiting.
+"""
+
+from chatmesh.web.problem import Problem
+from chatmesh.web.request import Request, Response, empty_response, json_response, read_body
+from chatmesh.web.server import Route, Server, ServerSettings
+from chatmesh.web.sink import EventSink
+
+__all__ = [
+    "EventSink",
+    "Problem",
+    "Request",
+    "Response",
+    "Route",
+    "Server",
+    "ServerSettings",
+    "empty_response",
+    "json_response",
+    "read_body",
+]

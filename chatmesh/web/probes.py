@@ -1,0 +1,29 @@
+"""`/healthz`, `/readyz`, `/metrics`: what orchestrators and Prometheus ask."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from aiohttp import web
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+
+from chatmesh.web.problem import Problem
+from chatmesh.web.request import Request, Response, json_response
+from chatmesh.web.server import Route
+
+
+def probe_routes(is_ready: Callable[[], bool], status: Callable[[], str]) -> list[Route]:
+    """Alive: the loop turns. Ready: new messages and streams can be served."""
+
+    async def healthz(_request: Request) -> Response:
+        return json_response({"status": "alive"})
+
+    async def readyz(_request: Request) -> Response:
+        if not is_ready():
+            raise Problem(503, "not_ready", f"This process is {status()}.", retry_after_seconds=2)
+        return json_response({"status": "ready"})
+
+    async def metrics(_request: Request) -> Response:
+        return web.Response(body=generate_latest(), headers={"Content-Type": CONTENT_TYPE_LATEST})
+
+    return [Route("GET", "/healthz", healthz), Route("GET", "/readyz", readyz), Route("GET", "/metrics", metrics)]

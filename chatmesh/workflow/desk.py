@@ -1,0 +1,198 @@
+"""The desk: which of the deliveries at hand may be worked on.
+
+Deliveries of one session wait in the order of acceptance; only the oldest may take a turn. One that is not the oldest
+of its session in the whole mesh is parked outside the slots, its lease kept, and looks again when a final of its
+session is heard, or after a second.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import heapq
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass, field
+
+from chatmesh.broker import Broker, Delivery, Msg
+from chatmesh.errors import BrokerError, ProtocolError
+from chatmesh.kernel import Actor, Mailbox
+from chatmesh.protocol import subjects
+from chatmesh.protocol.messages import WorkflowRequest
+from chatmesh.protocol.tokens import Token, token
+from chatmesh.telemetry import get_logger, metrics
+from chatmesh.workflow.leases import Leases
+from chatmesh.workflow.turn import BUSY_SECONDS, Outcome, Turns
+
+log = get_logger("workflow")
+
+LOOK_SECONDS = 1.0
+"""The net under the parked: their turn is heard of at once, or seen after so long."""
+
+FIRST_LOOK_SECONDS = 0.005
+"""After a final was heard: the ack that frees the session follows it within a millisecond or a few."""
+
+FINAL = b'"is_final":true'
+"""In a record's body this stands for a final chunk only: inside a text the quotes would be escaped."""
+
+BURY_SECONDS = 10.0
+
+
+@dataclass(slots=True)
+class _Session:
+    """The deliveries of one session at this worker. `heap` is ordered by stream sequence."""
+
+    heap: list[tuple[int, Delivery, WorkflowRequest]] = field(default_factory=list)
+    is_waiting: bool = False
+    look_seconds: float = 0.05  # growing to LOOK_SECONDS: a final heard before we listened costs little
+    woken: asyncio.Event = field(default_factory=asyncio.Event)
+
+
+class Desk(Actor[Delivery]):
+    """Takes deliveries from the puller, gives each its turn. One task for each session at hand, none for a chunk."""
+
+    def __init__(
+        self,
+        mailbox: Mailbox[Delivery],
+        broker: Broker,
+        turns: Turns,
+        leases: Leases,
+        *,
+        concurrency: int,
+        max_parked: int,
+        on_free: Callable[[], None],
+    ) -> None:
+        super().__init__(mailbox)
+        self._broker = broker
+        self._turns = turns
+        self._leases = leases
+        self._slots = asyncio.Semaphore(concurrency)
+        self._concurrency = concurrency
+        self._max_parked = max_parked
+        self._on_free = on_free
+        self._sessions: dict[Token, _Session] = {}
+        self._active = 0
+        self._tasks: asyncio.TaskGroup | None = None
+        self._stopping = asyncio.Event()
+
+    @property
+    def free_slots(self) -> int:
+        """How many more requests may be pulled."""
+        at_work = sum(not session.is_waiting for session in self._sessions.values())
+        return self._concurrency - at_work - len(self.mailbox)
+
+    @property
+    def parked(self) -> int:
+        """Deliveries that wait for their session."""
+        return len(self._leases) - self._active
+
+    # --- the actor -------------------------------------------------------------------------------------------------
+
+    async def run(self, started: Callable[[], None]) -> None:
+        async with asyncio.TaskGroup() as tasks:
+            self._tasks = tasks
+            await super().run(started)
+            # Drained: what is parked or has not begun goes to another worker at once, what runs is waited for.
+            self._stopping.set()
+            for session in self._sessions.values():
+                session.woken.set()
+
+    async def receive(self, message: Delivery) -> None:
+        delivery = message
+        if not self._leases.hold(delivery):
+            return
+        try:
+            request = WorkflowRequest.decode(delivery.body)
+            if subjects.execute(request.session_id) != delivery.subject:
+                raise ProtocolError("session_id is not the one of the subject", where=delivery.subject)
+        except ProtocolError as error:
+            await self._bury(delivery, error)
+            return
+        if self.parked > self._max_parked:
+            await self._give_back(delivery, BUSY_SECONDS)
+            return
+        self._admit(delivery, request)
+        metrics.deliveries_parked.set(self.parked)
+
+    def _admit(self, delivery: Delivery, request: WorkflowRequest) -> None:
+        session = self._sessions.get(request.session_id)
+        is_new = session is None
+        if session is None:
+            session = self._sessions[request.session_id] = _Session()
+        heapq.heappush(session.heap, (delivery.seq, delivery, request))
+        session.woken.set()
+        if is_new:
+            assert self._tasks is not None
+            self._tasks.create_task(self._serve(request.session_id, session), name=f"session:{request.session_id}")
+
+    async def _serve(self, session_id: Token, session: _Session) -> None:
+        """Works off the session's deliveries, oldest first. Never raises but for a cancel."""
+        try:
+            while session.heap and not self._stopping.is_set():
+                session.woken.clear()
+                seq, delivery, request = session.heap[0]
+                outcome = await self._turn(session, delivery, request)
+                if outcome in (Outcome.PARKED, Outcome.BUSY):
+                    await self._wait(session_id, session)
+                    continue
+                # A still older one may have come in meanwhile; it is this one that is done.
+                session.heap = [entry for entry in session.heap if entry[0] != seq]
+                heapq.heapify(session.heap)
+                self._leases.release(delivery)
+        finally:
+            del self._sessions[session_id]
+            for _, delivery, _ in session.heap:
+                await self._give_back(delivery)
+            metrics.deliveries_parked.set(self.parked)
+            self._on_free()
+
+    async def _turn(self, session: _Session, delivery: Delivery, request: WorkflowRequest) -> Outcome:
+        async with self._slots:
+            self._active += 1
+            try:
+                return await self._turns.take(delivery, request)
+            except Exception:  # noqa: BLE001 - one message must not take the whole worker with it
+                metrics.errors.labels("workflow", "turn_crashed").inc()
+                log.exception("workflow.turn_crashed", session_id=request.session_id, message_id=request.message_id)
+                return Outcome.FAILED
+            finally:
+                self._active -= 1
+                self._on_free()
+
+    async def _wait(self, session_id: Token, session: _Session) -> None:
+        """Until a final of the session is heard from whoever answers it now, or something is delivered, or a look."""
+
+        def hear(message: Msg) -> None:
+            if FINAL in message.data:
+                session.look_seconds = FIRST_LOOK_SECONDS
+                session.woken.set()
+
+        session.is_waiting = True
+        self._on_free()
+        inbox = await self._broker.connection.subscribe(subjects.transcript_of(session_id), capacity=1, tap=hear)
+        try:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(session.look_seconds):
+                    await session.woken.wait()
+            session.look_seconds = min(2 * session.look_seconds, LOOK_SECONDS)
+        finally:
+            session.is_waiting = False
+            await self._broker.connection.unsubscribe(inbox)
+
+    async def _give_back(self, delivery: Delivery, delay_seconds: float = 0.0) -> None:
+        self._leases.release(delivery)
+        await delivery.nak(delay_seconds)
+
+    async def _bury(self, delivery: Delivery, error: ProtocolError) -> None:
+        """Never retried for ever: a copy with the reason among the dead letters, then out of the queue. Where the dead
+        letters don't take it, it stays in the queue and comes back."""
+        session_id = token(delivery.subject.rpartition(".")[2], "session_id")
+        try:
+            await self._broker.queue.bury(session_id, delivery.seq, delivery.body, str(error), seconds=BURY_SECONDS)
+        except BrokerError as failure:
+            log.error("workflow.not_buried", subject=delivery.subject, seq=delivery.seq, error=str(failure))
+        else:
+            await delivery.terminate("undecodable")
+            metrics.dead_letters.labels("undecodable").inc()
+            log.error("workflow.dead_letter", subject=delivery.subject, seq=delivery.seq, reason=str(error))
+        finally:
+            self._leases.release(delivery)

@@ -1,0 +1,45 @@
+"""One attempt to answer: the provider's deltas become chunks in a lane, up to the final one."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+from typing import cast
+
+from chatmesh.errors import ProviderError
+from chatmesh.protocol.encoder import ChunkEncoder
+from chatmesh.providers import Delta, Prompt, Provider, Resume
+from chatmesh.telemetry import get_logger
+from chatmesh.workflow.ports import LanePort
+
+log = get_logger("workflow")
+
+
+async def generate(provider: Provider, prompt: Prompt, resume: Resume, lane: LanePort, encoder: ChunkEncoder) -> str:
+    """Runs the provider into the lane and ends it with exactly one final chunk. Returns the finish reason.
+
+    A provider's failure is an answer too (an error-final). What the lane raises goes through: another worker has the
+    session, or the broker stayed away.
+    """
+    tokens = resume.chunks
+    is_first = True
+    deltas = cast("AsyncGenerator[Delta, None]", provider.generate(prompt, resume))
+    try:
+        async with aclosing(deltas):
+            async for delta in deltas:
+                now = time.time()
+                if delta.finish_reason is not None:
+                    lane.write(encoder.final(delta.finish_reason, now, text=delta.text, tokens=tokens), urgent=True)
+                    return delta.finish_reason
+                tokens += 1
+                for chunk in encoder.content(delta.text, now):
+                    lane.write(chunk, urgent=is_first)
+                    is_first = False
+                if not lane.has_room:
+                    await lane.wait_room()
+        raise ProviderError("the model's answer ended without saying why", code="provider_incomplete")
+    except ProviderError as error:
+        lane.write(encoder.failure(error.code, error.what, time.time(), tokens=tokens), urgent=True)
+        log.warning("workflow.provider_failed", session_id=lane.session_id, message_id=lane.message_id, code=error.code)
+        return "error"

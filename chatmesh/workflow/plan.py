@@ -1,0 +1,108 @@
+"""What a turn has to do, decided from what the broker holds: pure.
+
+A turn is one delivery's try to answer a message. It may begin only when its request is the oldest of its session still
+in the queue (a work queue keeps what is not acknowledged); else it is parked. Then the session's last claim and the
+message's last record say how far anybody got.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from chatmesh.broker import HeldClaim
+from chatmesh.protocol.records import Record
+from chatmesh.protocol.tokens import Token
+
+
+@dataclass(frozen=True, slots=True)
+class Gone:
+    """The request is no longer in the queue: another turn finished it. Nothing to do, nothing to ack."""
+
+
+@dataclass(frozen=True, slots=True)
+class Park:
+    """An older request of the session is still in the queue."""
+
+
+@dataclass(frozen=True, slots=True)
+class Finish:
+    """The final record is stored; only the ack was lost. Tell readers once more, and ack."""
+
+    record: Record
+
+
+@dataclass(frozen=True, slots=True)
+class Begin:
+    """Nobody has worked on this message. `after` is the claim to follow, `offset` the session's last record."""
+
+    after: int
+    offset: int
+
+
+@dataclass(frozen=True, slots=True)
+class Continue:
+    """Somebody claimed this message and has not finished it. Its holder is to be asked before it is claimed again."""
+
+    held: HeldClaim
+
+
+@dataclass(frozen=True, slots=True)
+class Recount:
+    """The last claim is of another message that has no final and is not in the queue any more (an operator removed it,
+    or it grew too old). Where its records end is known only once it is fenced off."""
+
+    held: HeldClaim
+
+
+Plan = Gone | Park | Finish | Begin | Continue | Recount
+
+
+def place(head: int | None, seq: int) -> Gone | Park | None:
+    """Whether the request at `seq` may begin, where `head` is the oldest of its session. None: it may."""
+    if head is None or head > seq:
+        return Gone()
+    return Park() if head < seq else None
+
+
+def plan(message_id: Token, claim: HeldClaim | None, own: Record | None, previous: Record | None) -> Plan:
+    """`own` is the message's last record; `previous` the last one of the message that `claim` names, where that is
+    another."""
+    if own is not None and own.final is not None:
+        return Finish(own)
+    if claim is None:
+        return Begin(after=0, offset=0)
+    if claim.claim.message_id == message_id:
+        return Continue(claim)
+    if previous is not None and previous.final is not None:
+        return Begin(after=claim.token, offset=previous.offset)
+    return Recount(claim)
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """What earlier attempts at a message have already stored."""
+
+    text: str = ""
+    content_chunks: int = 0
+    next_chunk_id: int = 0
+    offset: int = 0
+    records: int = 0
+    final: Record | None = None
+
+
+def told(records: list[Record], offset: int) -> Told:
+    """Sums up a message's records, oldest first; `offset` is the session's before the first of them. What was shown
+    before a reset does not count, but its chunk ids are never used again."""
+    texts: list[str] = []
+    next_chunk_id = 0
+    final: Record | None = None
+    for record in records:
+        if record.reset is not None:
+            texts.clear()
+        for chunk in record.chunks:
+            next_chunk_id = int(chunk["chunk_id"]) + 1
+            if chunk["chunk_type"] == "content" and not chunk["is_final"]:
+                texts.append(chunk["chunk"])
+        offset = record.offset
+        final = record if record.final is not None else final
+    return Told("".join(texts), len(texts), next_chunk_id, offset, len(records), final)

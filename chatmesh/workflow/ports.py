@@ -1,0 +1,48 @@
+"""What the workflow asks of the relay, by shape: rooms of one floor don't import each other, `app` hands them over."""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+
+from chatmesh.protocol.records import Record
+from chatmesh.protocol.tokens import Token
+
+
+class LanePort(Protocol):
+    """The way of one generation's chunks into the transcript. See `relay.lane`."""
+
+    session_id: Token
+    message_id: Token
+
+    def write(self, chunk: bytes, *, urgent: bool = False) -> None: ...
+    @property
+    def has_room(self) -> bool: ...
+    async def wait_room(self) -> None: ...
+    async def wait_stored(self) -> None: ...
+    def close(self) -> None: ...
+
+
+class LanesPort(Protocol):
+    """Opens lanes. See `relay.batcher`."""
+
+    def open(
+        self,
+        session_id: Token,
+        message_id: Token,
+        *,
+        token: int,
+        attempt: int,
+        offset: int,
+        request: dict[str, Any] | None,
+        is_foreign: bool,
+        max_bytes: int,
+    ) -> LanePort: ...
+
+
+class RoutesPort(Protocol):
+    """Knows where sessions are read. See `relay.router`."""
+
+    def open(self, session_id: Token) -> None: ...
+    async def learn(self, session_id: Token) -> None: ...
+    def close(self, session_id: Token) -> None: ...
+    async def announce(self, record: Record, *, is_foreign: bool = False) -> None: ...

@@ -1,0 +1,63 @@
+"""Fixtures for every test: a fresh broker, a raw client of it, and proof that async tests leave nothing behind."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Iterator
+from pathlib import Path
+
+import pytest
+from nats.aio.client import Client
+
+from tests.support.broker import Broker
+from tests.support.cluster import Cluster
+from tests.support.leaks import nothing_is_left
+from tests.support.processes import Process
+
+pytest_plugins = ["pytester"]
+
+__all__ = ["nothing_is_left"]
+
+
+@pytest.fixture(autouse=True)
+def check_leaks(request: pytest.FixtureRequest) -> None:
+    """Async tests only: set up before, so torn down after, every other fixture of the test."""
+    if request.node.get_closest_marker("asyncio") is not None:
+        request.getfixturevalue("nothing_is_left")
+
+
+@pytest.fixture
+async def broker(tmp_path: Path) -> AsyncIterator[Broker]:
+    """A nats-server of this test alone, with JetStream and no password."""
+    broker = await Broker.start(tmp_path)
+    yield broker
+    broker.stop()
+
+
+@pytest.fixture
+async def nats_client(broker: Broker) -> AsyncIterator[Client]:
+    """A raw nats-py client of `broker`. It reconnects fast and for ever, so that a test may restart the broker."""
+    client = await broker.connect(reconnect_time_wait=0.05, max_reconnect_attempts=-1)
+    yield client
+    await client.close()
+
+
+@pytest.fixture
+async def cluster(tmp_path: Path) -> AsyncIterator[Cluster]:
+    """Three nats-servers of this test alone which replicate JetStream; ready after a few seconds."""
+    cluster = await Cluster.start(tmp_path)
+    yield cluster
+    cluster.stop()
+
+
+@pytest.fixture
+def chatmesh(tmp_path: Path) -> Iterator[Callable[..., Process]]:
+    """Starts `chatmesh ARGUMENTS…` in the test's directory as often as it is called; kills and reaps them all."""
+    begun: list[Process] = []
+
+    def start(*arguments: str, env: dict[str, str] | None = None) -> Process:
+        begun.append(Process(*arguments, directory=tmp_path, name=f"chatmesh-{len(begun) + 1}", env=env))
+        return begun[-1]
+
+    yield start
+    for process in begun:
+        process.kill()
