@@ -23,7 +23,16 @@ from chatmesh.devbroker.service import EmbeddedBroker
 from chatmesh.hub import BroadcastInbox, EventStreams, Hub, HubSettings, Mender, Pulse, ResponseInbox
 from chatmesh.hub.channel import Channel
 from chatmesh.ingress import History, Ingress, IngressSettings, Intake, IntakeSettings
-from chatmesh.kernel import Child, EventKind, Intensity, KernelEvent, Mailbox, Service, Supervisor, SystemClock
+from chatmesh.kernel import (
+    Child,
+    EventKind,
+    Intensity,
+    KernelEvent,
+    Mailbox,
+    Service,
+    Supervisor,
+    SystemClock,
+)
 from chatmesh.presence import (
     Beacon,
     HealthResponder,
@@ -86,7 +95,9 @@ class Mesh:
         config = self.config.nats
         options: dict[str, Any] = {}
         if self.embedded is not None:
-            return Address((self.embedded.server.url,), self.id, options={"token": self.embedded.server.token})
+            return Address(
+                (self.embedded.server.url,), self.id, options={"token": self.embedded.server.token}
+            )
         if config.user is not None and config.password is not None:
             options |= {"user": config.user, "password": config.password.get_secret_value()}
         if config.token is not None:
@@ -152,7 +163,7 @@ class Mesh:
             leases,
             concurrency=concurrency,
             max_parked=config.worker.max_parked,
-            on_free=lambda: puller.kick(),
+            on_free=lambda: puller.kick(),  # noqa: PLW0108 - it is made below, and needs the desk
         )
         puller = Puller(
             broker.connection,
@@ -206,7 +217,11 @@ class Mesh:
         )
         hub = Hub(broker.transcript, hub_settings, mending)
         streams = EventStreams(
-            hub, broker.transcript, hold=holdings.hold, release=holdings.release, is_ready=lambda: self.is_ready
+            hub,
+            broker.transcript,
+            hold=holdings.hold,
+            release=holdings.release,
+            is_ready=lambda: self.is_ready,
         )
 
         def vitals() -> Vitals:
@@ -304,7 +319,9 @@ def _nested(name: str, children: list[Child]) -> Child:
     drain_seconds = sum(child.drain_seconds for child in children)
     return Child(
         name,
-        lambda: Supervisor(name, children, intensity=Intensity(5, 30.0), clock=SystemClock(), observe=observe),
+        lambda: Supervisor(
+            name, children, intensity=Intensity(5, 30.0), clock=SystemClock(), observe=observe
+        ),
         drain_seconds=drain_seconds,
     )
 
@@ -337,5 +354,5 @@ def _stream_settings(config: Config) -> StreamSettings:
 
 def _catalogue(config: Config) -> Catalogue:
     demo = Demo(config.demo.tokens_per_second)
-    models: dict[str, Provider] = {name: demo for name in config.served_models}
+    models: dict[str, Provider] = dict.fromkeys(config.served_models, demo)
     return Catalogue(models, config.default_model)

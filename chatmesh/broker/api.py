@@ -32,7 +32,12 @@ class Requests:
         self._replies = replies
 
     async def request(
-        self, subject: str, body: bytes = b"", *, seconds: float, message_headers: dict[str, str] | None = None
+        self,
+        subject: str,
+        body: bytes = b"",
+        *,
+        seconds: float,
+        message_headers: dict[str, str] | None = None,
     ) -> Msg | None:
         """The answer, or None where nobody listens (at once) or nobody answers (after `seconds`)."""
         answered: asyncio.Future[Msg] = asyncio.get_running_loop().create_future()
@@ -61,7 +66,9 @@ class JetStreamApi:
     def __init__(self, requests: Requests) -> None:
         self._requests = requests
 
-    async def call(self, name: str, body: dict[str, Any] | None = None, *, seconds: float = 5.0) -> dict[str, Any]:
+    async def call(
+        self, name: str, body: dict[str, Any] | None = None, *, seconds: float = 5.0
+    ) -> dict[str, Any]:
         """`$JS.API.{name}` with `body`. Raises ApiError, JetStreamMissingError, BrokerUnreachableError."""
         data = b"" if body is None else orjson.dumps(body)
         message = await self._requests.request(f"$JS.API.{name}", data, seconds=seconds)

@@ -116,9 +116,13 @@ class Connection(Service):
         connection lives) and BrokerUnreachableError while the broker is away."""
         client = self._client
         if client is None or not client.is_connected:
-            raise BrokerUnreachableError("NATS is away", where=self.server, mend="It is being reconnected; try again.")
+            raise BrokerUnreachableError(
+                "NATS is away", where=self.server, mend="It is being reconnected; try again."
+            )
         if len(body) > self.max_payload:
-            raise CapacityError(f"a message of {len(body)} bytes is past the broker's {self.max_payload}", where=subject)
+            raise CapacityError(
+                f"a message of {len(body)} bytes is past the broker's {self.max_payload}", where=subject
+            )
         try:
             await client.publish(subject, body, reply, headers)
         except nats.errors.Error as error:
@@ -183,8 +187,9 @@ class Connection(Service):
         self._closed.clear()
         client = Client()
         attempt = loop.create_task(self._dial(client, refused, last), name="nats-connect")
+        either: list[asyncio.Future[Any]] = [attempt, refused]
         try:
-            await asyncio.wait([attempt, refused], timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait(either, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
             if refused.done():
                 raise self._not_authorised(refused.result()) from refused.result()
             if not attempt.done():
@@ -210,7 +215,9 @@ class Connection(Service):
         async def on_error(error: Exception) -> None:
             last.append(error)
             del last[:-1]
-            denied = isinstance(error, nats.errors.AuthorizationError) or "authentication" in str(error).lower()
+            denied = (
+                isinstance(error, nats.errors.AuthorizationError) or "authentication" in str(error).lower()
+            )
             if denied and not refused.done():
                 refused.set_result(error)
             self._on_error(error)

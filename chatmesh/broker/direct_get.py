@@ -103,7 +103,9 @@ class _Batch:
 class DirectGet:
     """Reads any stream that allows it. Stateless but for the requests under way."""
 
-    def __init__(self, connection: Connection, replies: Replies, *, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self, connection: Connection, replies: Replies, *, clock: Callable[[], float] = time.monotonic
+    ) -> None:
         self._connection = connection
         self._replies = replies
         self._clock = clock
@@ -123,7 +125,9 @@ class DirectGet:
         request = {"next_by_subj": subject, "seq": max(1, seq), "batch": limit, "max_bytes": PAGE_BYTES}
         return await self._get(stream, request, seconds, single=False)
 
-    async def each_last(self, stream: str, subject: str, *, seconds: float, limit: int = 1024) -> list[Stored]:
+    async def each_last(
+        self, stream: str, subject: str, *, seconds: float, limit: int = 1024
+    ) -> list[Stored]:
         """The last message of every subject that matches; raises BrokerError past 1,024 of them."""
         page = await self._get(stream, {"multi_last": [subject], "batch": limit}, seconds, single=False)
         return page.messages
@@ -132,12 +136,16 @@ class DirectGet:
         deadline = self._clock() + seconds
         body = orjson.dumps(request)
         while True:
-            page = await self._try(f"$JS.API.DIRECT.GET.{stream}", body, min(TRY_SECONDS, seconds), single=single)
+            page = await self._try(
+                f"$JS.API.DIRECT.GET.{stream}", body, min(TRY_SECONDS, seconds), single=single
+            )
             if page is not None:
                 return page
             if self._clock() >= deadline:
                 raise BrokerUnreachableError(
-                    "the transcript could not be read in time", where=stream, mend="NATS is away or overloaded."
+                    "the transcript could not be read in time",
+                    where=stream,
+                    mend="NATS is away or overloaded.",
                 )
             await asyncio.sleep(AGAIN_SECONDS)
 

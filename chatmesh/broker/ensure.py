@@ -76,7 +76,9 @@ async def ensure_stream(api: JetStreamApi, spec: StreamSpec, *, apply: bool = Fa
     return StreamState(spec.name, _unix_ms(info["created"]), was_created=False, differences=tuple(found))
 
 
-async def ensure_consumer(api: JetStreamApi, spec: ConsumerSpec, *, apply: bool = False) -> tuple[Difference, ...]:
+async def ensure_consumer(
+    api: JetStreamApi, spec: ConsumerSpec, *, apply: bool = False
+) -> tuple[Difference, ...]:
     """Creates or checks the durable consumer. Raises StreamDriftError like `ensure_stream`."""
     try:
         info = await api.call(f"CONSUMER.INFO.{spec.stream}.{spec.name}")
@@ -124,7 +126,9 @@ async def _create(api: JetStreamApi, spec: StreamSpec) -> StreamState:
                 mend="Give the server more storage (`max_file_store`), or lower the streams.*_max_bytes settings.",
             ) from error
         raise BrokerError(
-            f"stream {spec.name} could not be made ({error.what})", where=error.where, mend="See the server's log."
+            f"stream {spec.name} could not be made ({error.what})",
+            where=error.where,
+            mend="See the server's log.",
         ) from error
     log.info("broker.stream_created", stream=spec.name)
     return StreamState(spec.name, _unix_ms(info["created"]), was_created=True)

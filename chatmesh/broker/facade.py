@@ -30,7 +30,9 @@ class StreamKeeper(Service):
     """Ensures the streams before anybody uses them, and looks again after every reconnect: one that was deleted under
     us is made anew, and the epoch that positions carry is read."""
 
-    def __init__(self, connection: Connection, api: JetStreamApi, settings: StreamSettings, consumer: ConsumerSpec) -> None:
+    def __init__(
+        self, connection: Connection, api: JetStreamApi, settings: StreamSettings, consumer: ConsumerSpec
+    ) -> None:
         self._connection = connection
         self._api = api
         self._settings = settings
@@ -79,7 +81,9 @@ class StreamKeeper(Service):
 class Broker:
     """The room's parts, wired. `services` stand in the order in which they must start."""
 
-    def __init__(self, address: Callable[[], Address], settings: StreamSettings, *, ack_wait_seconds: float) -> None:
+    def __init__(
+        self, address: Callable[[], Address], settings: StreamSettings, *, ack_wait_seconds: float
+    ) -> None:
         self.connection = Connection(address)
         self.replies = Replies(self.connection)
         self.publisher = Publisher(self.connection, self.replies)

@@ -13,7 +13,6 @@ from nats.aio.msg import Msg
 from chatmesh.kernel import Mailbox, MailboxFull
 from chatmesh.telemetry import metrics
 
-
 Tap = Callable[[Msg], None]
 
 

@@ -111,7 +111,13 @@ class Publisher(Service):
         return result
 
     async def send(
-        self, subject: str, body: bytes, message_headers: dict[str, str], done: Done, *, deadline_seconds: float
+        self,
+        subject: str,
+        body: bytes,
+        message_headers: dict[str, str],
+        done: Done,
+        *,
+        deadline_seconds: float,
     ) -> str:
         """Like `publish`, but calls `done` from the replies' actor instead of making a future. `done` must only note
         and signal. Returns a handle for nobody's use but ours. Raises CapacityError only."""
@@ -119,7 +125,8 @@ class Publisher(Service):
             raise CapacityError(f"{MAX_PENDING} messages wait for their acknowledgement", where=subject)
         if len(body) > self._connection.max_payload:
             raise CapacityError(
-                f"a message of {len(body)} bytes is past the broker's {self._connection.max_payload}", where=subject
+                f"a message of {len(body)} bytes is past the broker's {self._connection.max_payload}",
+                where=subject,
             )
         entry = _Entry(subject, body, message_headers, done, time.monotonic() + deadline_seconds)
         entry.reply = self._replies.expect(lambda message: self._on_reply(entry, message))
@@ -166,7 +173,9 @@ class Publisher(Service):
         entry.next_send = time.monotonic() + RESEND_SECONDS
         try:
             # A fresh dict: the client adds to what it is given.
-            await self._connection.publish(entry.subject, entry.body, reply=entry.reply, headers=dict(entry.headers))
+            await self._connection.publish(
+                entry.subject, entry.body, reply=entry.reply, headers=dict(entry.headers)
+            )
         except BrokerUnreachableError:
             return
         if entry.was_sent:

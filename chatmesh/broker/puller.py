@@ -44,7 +44,17 @@ class Delivery:
     ack comes only after the fenced final record is stored.
     """
 
-    __slots__ = ("_connection", "_requests", "body", "deliveries", "headers", "reply", "seq", "stored_at", "subject")
+    __slots__ = (
+        "_connection",
+        "_requests",
+        "body",
+        "deliveries",
+        "headers",
+        "reply",
+        "seq",
+        "stored_at",
+        "subject",
+    )
 
     def __init__(self, connection: Connection, requests: Requests, message: Msg) -> None:
         self._connection = connection

@@ -60,12 +60,16 @@ class Registry:
 
     async def release(self, session_id: Token, pod_id: Token, boot: str, *, seconds: float) -> None:
         """It has none any more."""
-        await self._put(session_id, pod_id, {"boot": boot, "released": True}, {headers.TTL: RELEASED_TTL}, seconds)
+        await self._put(
+            session_id, pod_id, {"boot": boot, "released": True}, {headers.TTL: RELEASED_TTL}, seconds
+        )
 
     async def holders(self, session_id: Token, *, seconds: float) -> list[Holder]:
         """The pods that said so last. Raises BrokerError where the registry does not answer."""
         stored = await self._direct_get.each_last(REGISTRY, subjects.registry_of(session_id), seconds=seconds)
-        entries = [Holder.decode(message.subject, message.body) for message in stored if not _is_marker(message)]
+        entries = [
+            Holder.decode(message.subject, message.body) for message in stored if not _is_marker(message)
+        ]
         return [entry for entry in entries if entry is not None and not entry.is_released]
 
     async def _put(
@@ -89,7 +93,9 @@ class Heartbeats:
     async def beat(self, heartbeat: HeartbeatMessage) -> None:
         """One sign of life. Not acknowledged: the next one follows soon."""
         subject = (
-            subjects.pod_heartbeat(heartbeat.id) if heartbeat.role == "pod" else subjects.worker_heartbeat(heartbeat.id)
+            subjects.pod_heartbeat(heartbeat.id)
+            if heartbeat.role == "pod"
+            else subjects.worker_heartbeat(heartbeat.id)
         )
         await self._connection.publish(subject, heartbeat.encode(), headers=headers.own())
 

@@ -50,7 +50,9 @@ class RequestQueue:
     async def queued(self, session_id: Token, *, limit: int, seconds: float) -> list[Queued]:
         """The session's unanswered requests, oldest first, at most `limit`. Undecodable ones are left out: the worker
         that meets them makes dead letters of them."""
-        page = await self._direct_get.page(REQUESTS, subjects.execute(session_id), seq=1, limit=limit, seconds=seconds)
+        page = await self._direct_get.page(
+            REQUESTS, subjects.execute(session_id), seq=1, limit=limit, seconds=seconds
+        )
         found: list[Queued] = []
         for stored in page.messages:
             try:
@@ -73,5 +75,3 @@ class RequestQueue:
         await self._publisher.publish(
             subjects.dead_letter(session_id), body, message_headers=message_headers, deadline_seconds=seconds
         )
-
-

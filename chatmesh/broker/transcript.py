@@ -63,12 +63,16 @@ class Transcript:
 
     async def last_record(self, session_id: Token, message_id: Token, *, seconds: float) -> Record | None:
         """The message's last record: its state. None where it has not begun."""
-        stored = await self._direct_get.last(TRANSCRIPT, subjects.transcript(session_id, message_id), seconds=seconds)
+        stored = await self._direct_get.last(
+            TRANSCRIPT, subjects.transcript(session_id, message_id), seconds=seconds
+        )
         return None if stored is None else Record.decode(stored.body, stored.seq)
 
     async def first_record(self, session_id: Token, message_id: Token, *, seconds: float) -> Record | None:
         """The message's first record: what was asked."""
-        stored = await self._direct_get.first(TRANSCRIPT, subjects.transcript(session_id, message_id), seconds=seconds)
+        stored = await self._direct_get.first(
+            TRANSCRIPT, subjects.transcript(session_id, message_id), seconds=seconds
+        )
         return None if stored is None else Record.decode(stored.body, stored.seq)
 
     async def page(
@@ -76,11 +80,15 @@ class Transcript:
     ) -> Records:
         """Records of the session (or of one message) from stream sequence `seq` on, at most `limit`."""
         subject = (
-            subjects.transcript_of(session_id) if message_id is None else subjects.transcript(session_id, message_id)
+            subjects.transcript_of(session_id)
+            if message_id is None
+            else subjects.transcript(session_id, message_id)
         )
         page = await self._direct_get.page(TRANSCRIPT, subject, seq=seq, limit=limit, seconds=seconds)
         next_seq = page.messages[-1].seq + 1 if page.messages else seq
-        return Records([record for stored in page.messages if (record := _readable(stored))], next_seq, page.more)
+        return Records(
+            [record for stored in page.messages if (record := _readable(stored))], next_seq, page.more
+        )
 
     async def claim(self, claim: Claim, *, after: int, seconds: float) -> int | None:
         """Writes a claim where `after` is the session's last one (0: none). Returns its token; None where somebody
@@ -101,7 +109,15 @@ class Transcript:
         return ack.seq
 
     async def append(
-        self, session_id: Token, message_id: Token, token: int, batch: int, body: bytes, done: Done, *, seconds: float
+        self,
+        session_id: Token,
+        message_id: Token,
+        token: int,
+        batch: int,
+        body: bytes,
+        done: Done,
+        *,
+        seconds: float,
     ) -> None:
         """Stores a record under the claim `token`; `done` gets the acknowledgement, or FencedError where another worker
         has the session. `batch` counts the records of this claim: with the token it makes the message id, so that a

@@ -37,9 +37,8 @@ def _run(namespace: argparse.Namespace, data: Path | None) -> int:
 
 
 def _banner(mesh: Mesh, *, is_kept: bool) -> str:
-    assert mesh.server is not None
-    assert mesh.embedded is not None
-    url = mesh.server.url
+    url = mesh.server.url if mesh.server is not None else "(http.enabled is false) "
+    broker = mesh.embedded.server.url if mesh.embedded is not None else "(nats.embedded is false)"
     folder = mesh.config.nats.data_dir.absolute()
     kept = "kept; delete the folder to start anew" if is_kept else "temporary; gone when this ends"
     models = ", ".join(sorted(mesh.config.served_models))
@@ -51,7 +50,7 @@ def _banner(mesh: Mesh, *, is_kept: bool) -> str:
     Events       {url}/v1/sessions/{{session_id}}/events
     Ready        {url}/readyz
     Metrics      {url}/metrics
-    NATS         {mesh.embedded.server.url}  (token in {folder / "nats-server.conf"})
+    NATS         {broker}  (token in {folder / "nats-server.conf"})
     Data         {folder}  ({kept})
     Models       {models}
 

@@ -24,7 +24,9 @@ def health(namespace: argparse.Namespace) -> int:
 
 
 async def _health(namespace: argparse.Namespace) -> int:
-    subject = (subjects.worker_health if namespace.worker else subjects.pod_health)(token(namespace.id, "POD_ID"))
+    subject = (subjects.worker_health if namespace.worker else subjects.pod_health)(
+        token(namespace.id, "POD_ID")
+    )
     mesh = Mesh(load_settings(namespace).config)
     configure_logging(level="error", style="auto")
     answer: list[HealthResponse] = []
@@ -51,7 +53,9 @@ def _always(service: Service) -> Callable[[], Service]:
 class _Question(Service):
     """Asks once; up when the answer is there."""
 
-    def __init__(self, requests: Requests, subject: str, seconds: float, answer: list[HealthResponse]) -> None:
+    def __init__(
+        self, requests: Requests, subject: str, seconds: float, answer: list[HealthResponse]
+    ) -> None:
         self._requests = requests
         self._subject = subject
         self._seconds = seconds

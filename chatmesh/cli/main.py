@@ -71,13 +71,19 @@ def _add_settings(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_dev(commands: _Commands[argparse.ArgumentParser]) -> None:
-    dev = commands.add_parser("dev", help="pod, worker and an embedded nats-server in one process; no key needed")
+    dev = commands.add_parser(
+        "dev", help="pod, worker and an embedded nats-server in one process; no key needed"
+    )
     dev.add_argument("--port", type=int, help="HTTP port (default 8080; 0 takes a free one)")
     place = dev.add_mutually_exclusive_group()
-    place.add_argument("--data", type=Path, metavar="DIR", help="where the embedded server keeps its data (.chatmesh)")
+    place.add_argument(
+        "--data", type=Path, metavar="DIR", help="where the embedded server keeps its data (.chatmesh)"
+    )
     place.add_argument("--ephemeral", action="store_true", help="keep nothing: data in a temporary folder")
     dev.add_argument("--model", metavar="NAME", help="the model of messages that name none (default: demo)")
-    dev.add_argument("--workers", type=int, default=1, metavar="N", help="so many workers in this process (1)")
+    dev.add_argument(
+        "--workers", type=int, default=1, metavar="N", help="so many workers in this process (1)"
+    )
     _add_settings(dev)
     dev.set_defaults(command=_dev)
 

@@ -53,7 +53,8 @@ def _explain(failure: SupervisionFailed) -> ChatmeshError:
     if isinstance(cause, RestartIntensityExceeded | StartFailed):
         return GaveUpError(str(cause))
     return GaveUpError(
-        f"{failure.child_path} failed for good: {cause!r}", mend="The log above has every crash; please report it."
+        f"{failure.child_path} failed for good: {cause!r}",
+        mend="The log above has every crash; please report it.",
     )
 
 

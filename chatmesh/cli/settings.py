@@ -12,7 +12,11 @@ from chatmesh.errors import Exit
 
 
 def load_settings(
-    namespace: argparse.Namespace, *, role: str | None = None, id: str | None = None, more: tuple[str, ...] = ()
+    namespace: argparse.Namespace,
+    *,
+    role: str | None = None,
+    id: str | None = None,
+    more: tuple[str, ...] = (),
 ) -> Loaded:
     """The configuration that the arguments name; `more` are overrides of the command itself, under the user's own."""
     named = os.environ.get("CHATMESH_CONFIG")

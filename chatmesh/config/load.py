@@ -39,7 +39,7 @@ def load(
     environ: Mapping[str, str],
     overrides: Sequence[str] = (),
     role: str | None = None,
-    id: str | None = None,  # noqa: A002 - the flag's name
+    id: str | None = None,
 ) -> Loaded:
     """Read the configuration: the file, over it CHATMESH_SECTION__KEY, over that `--set`, `--role` and `--id`.
 

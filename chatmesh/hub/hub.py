@@ -17,7 +17,6 @@ from chatmesh.protocol.records import Record
 from chatmesh.protocol.tokens import Token
 from chatmesh.telemetry import metrics
 
-
 RETRY_MS = (1000, 3000)
 """`retry:` differs from connection to connection, so that a herd spreads."""
 
@@ -116,5 +115,7 @@ class Hub:
     def quiet(self, now: float, is_quiet: Callable[[Channel, float], bool]) -> Iterator[Channel]:
         """The channels that wait for something and have been silent for long enough."""
         return (
-            channel for channel in self._channels.values() if channel.is_active and channel.live and is_quiet(channel, now)
+            channel
+            for channel in self._channels.values()
+            if channel.is_active and channel.live and is_quiet(channel, now)
         )

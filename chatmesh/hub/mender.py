@@ -29,15 +29,13 @@ class Mender(Actor[Channel]):
         super().__init__(mailbox)
         self._transcript = transcript
         self._looks = asyncio.Semaphore(AT_ONCE)
-        self._tasks: asyncio.TaskGroup | None = None
+        self._tasks = asyncio.TaskGroup()
 
     async def run(self, started: Callable[[], None]) -> None:
-        async with asyncio.TaskGroup() as tasks:
-            self._tasks = tasks
+        async with asyncio.TaskGroup() as self._tasks:
             await super().run(started)
 
     async def receive(self, message: Channel) -> None:
-        assert self._tasks is not None
         await self._looks.acquire()
         self._tasks.create_task(self._look(message), name="mender-look")
 

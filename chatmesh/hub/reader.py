@@ -34,7 +34,13 @@ class Reader:
     )
 
     def __init__(
-        self, sink: EventSink, scope: Scope, position: Position, *, message_id: Token | None, max_buffer_bytes: int
+        self,
+        sink: EventSink,
+        scope: Scope,
+        position: Position,
+        *,
+        message_id: Token | None,
+        max_buffer_bytes: int,
     ) -> None:
         self.sink = sink
         self.scope = scope
@@ -67,15 +73,16 @@ class Reader:
             self._move(record)
             self._look_for_end(record)
 
-    def feed(self, record: Record) -> None:
-        """A record from the transcript, perhaps seen in part."""
+    def feed(self, record: Record) -> bool:
+        """A record from the transcript, perhaps seen in part. False: it was the last one that the reader wants."""
         if record.offset < self.offset:
-            return
+            return True
         skip = self.index if record.offset == self.offset else 0
         if self._wants(record) and skip < record.events:
             self.sink.write_nowait(sse.events(record, self.scope, skip=skip))
         self._move(record)
         self._look_for_end(record)
+        return not self.is_finished
 
     def show(self, payload: bytes) -> None:
         """An event without a position: of a chunk that no transcript holds."""

@@ -55,14 +55,18 @@ class EventStreams:
             return await self._come_back(request)
         text = request.headers.get("Last-Event-ID") or request.query.get("last_event_id")
         try:
-            start = await self._start(session_id, message_id, text, from_start=request.query.get("from") == "start")
+            start = await self._start(
+                session_id, message_id, text, from_start=request.query.get("from") == "start"
+            )
         except BrokerError:
             return await self._come_back(request)
         if start is None:
             return empty_response(204)
         return await self._serve(request, session_id, message_id, start, {})
 
-    async def inline(self, request: Request, session_id: Token, message_id: Token, headers: dict[str, str]) -> Response:
+    async def inline(
+        self, request: Request, session_id: Token, message_id: Token, headers: dict[str, str]
+    ) -> Response:
         """The answer to an accepted message, in the answer to its POST."""
         start = await self._from_the_beginning(session_id, message_id)
         return await self._serve(request, session_id, message_id, start, headers)
@@ -92,7 +96,11 @@ class EventStreams:
         if message_id is not None:
             last = await self._transcript.last_record(session_id, message_id, seconds=READ_SECONDS)
             is_over = last is not None and last.final is not None
-            if is_over and last is not None and (position.offset, position.index) >= (last.offset, last.events):
+            if (
+                is_over
+                and last is not None
+                and (position.offset, position.index) >= (last.offset, last.events)
+            ):
                 return None
         return Start(position, max(1, position.seq), is_claimed=True)
 
@@ -119,12 +127,19 @@ class EventStreams:
     # --- the stream ------------------------------------------------------------------------------------------------
 
     async def _serve(
-        self, request: Request, session_id: Token, message_id: Token | None, start: Start, headers: dict[str, str]
+        self,
+        request: Request,
+        session_id: Token,
+        message_id: Token | None,
+        start: Start,
+        headers: dict[str, str],
     ) -> Response:
         hub = self._hub
         scope = hub.scope(session_id)
         try:
-            sink = await EventSink.open(request, sse.opening(scope.text(start.position), _retry_ms()), headers)
+            sink = await EventSink.open(
+                request, sse.opening(scope.text(start.position), _retry_ms()), headers
+            )
         except ConnectionResetError:
             return empty_response(200)
         reader = Reader(
@@ -175,7 +190,11 @@ class EventStreams:
             mark, mark_seq = channel.heard, channel.heard_seq
             try:
                 page = await self._transcript.page(
-                    channel.session_id, message_id=reader.message_id, seq=seq, limit=PAGE_RECORDS, seconds=READ_SECONDS
+                    channel.session_id,
+                    message_id=reader.message_id,
+                    seq=seq,
+                    limit=PAGE_RECORDS,
+                    seconds=READ_SECONDS,
                 )
                 if is_claimed:
                     verdict = judge(
@@ -191,8 +210,7 @@ class EventStreams:
                 pause = await _sleep(pause, most)
                 continue
             for record in page.records:
-                reader.feed(record)
-                if reader.is_finished:
+                if not reader.feed(record):
                     return page.next_seq
             await self._wait_room(reader)
             seq = page.next_seq

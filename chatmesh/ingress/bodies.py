@@ -20,13 +20,19 @@ class Context(BaseModel):
 
     model_config = ConfigDict(extra="allow")
 
-    ai_provider: str | None = Field(default=None, description="Picks among several providers that have the model.")
-    model: str | None = Field(default=None, min_length=1, max_length=256, description="Default: the configured one.")
+    ai_provider: str | None = Field(
+        default=None, description="Picks among several providers that have the model."
+    )
+    model: str | None = Field(
+        default=None, min_length=1, max_length=256, description="Default: the configured one."
+    )
     temperature: float | None = Field(default=None, ge=0, le=2)
     max_tokens: int | None = Field(default=None, ge=1)
     system_prompt: str | None = None
     conversation_history: list[Any] | None = None
-    tokens_per_second: float | None = Field(default=None, ge=0, description="Pace of echo and count; 0: unlimited.")
+    tokens_per_second: float | None = Field(
+        default=None, ge=0, description="Pace of echo and count; 0: unlimited."
+    )
     on_busy: Literal["queue", "reject", "interrupt"] | None = None
 
 
@@ -61,7 +67,11 @@ def parse_post(data: bytes) -> tuple[PostMessage, dict[str, Any]]:
 
 def _invalid(error: ValidationError) -> Problem:
     errors = [
-        {"path": ".".join(str(part) for part in item["loc"]) or "(body)", "message": item["msg"], "code": item["type"]}
+        {
+            "path": ".".join(str(part) for part in item["loc"]) or "(body)",
+            "message": item["msg"],
+            "code": item["type"],
+        }
         for item in error.errors(include_input=False, include_url=False)
     ]
     first = errors[0]

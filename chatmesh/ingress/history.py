@@ -50,7 +50,8 @@ class History:
         # The queue before the transcript: a message that begins in between is in both, and none is in neither.
         queued = await self._queue.queued(session_id, limit=self._queue_limit + 1, seconds=READ_SECONDS)
         held, (records, next_seq) = await together(
-            self._transcript.last_claim(session_id, seconds=READ_SECONDS), self._records(session_id, seq, limit)
+            self._transcript.last_claim(session_id, seconds=READ_SECONDS),
+            self._records(session_id, seq, limit),
         )
         if held is None and not queued:
             raise Problem(404, "unknown_session", "Nobody has said anything in this session.")
@@ -62,7 +63,9 @@ class History:
         return {
             "messages": [row for turn in shown for row in turn.rows()],
             "position": _position(scope, records, held),
-            "next": None if next_seq is None else scope.write(records[-1].offset, records[-1].events, next_seq - 1),
+            "next": None
+            if next_seq is None
+            else scope.write(records[-1].offset, records[-1].events, next_seq - 1),
         }
 
     async def _records(self, session_id: Token, seq: int, limit: int) -> tuple[list[Record], int | None]:

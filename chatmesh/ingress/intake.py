@@ -80,7 +80,9 @@ class Intake:
                 return self._same(request, entry.request.digest(), entry.request.correlation_id)
         on_busy = request.context.get("on_busy") or self._settings.on_busy
         if queued and on_busy == "reject":
-            raise Problem(422, "session_busy", "This session is answering another message, and on_busy is reject.")
+            raise Problem(
+                422, "session_busy", "This session is answering another message, and on_busy is reject."
+            )
         if len(queued) > self._settings.queue_limit:
             raise Problem(
                 429,
@@ -93,7 +95,9 @@ class Intake:
 
     async def _answered(self, request: WorkflowRequest) -> Accepted | None:
         """The message's own transcript, which outlives JetStream's window for duplicates."""
-        first = await self._transcript.first_record(request.session_id, request.message_id, seconds=READ_SECONDS)
+        first = await self._transcript.first_record(
+            request.session_id, request.message_id, seconds=READ_SECONDS
+        )
         if first is None or first.request is None:
             return None
         return self._same(request, str(first.request.get("digest")), str(first.request.get("correlation_id")))
@@ -138,6 +142,12 @@ def _refused(error: Exception, request: WorkflowRequest) -> Problem:
             503, "broker_away", "Nothing was accepted: NATS is away.", retry_after_seconds=RETRY_AFTER_SECONDS
         )
     if isinstance(error, StorageFullError):
-        return Problem(503, "storage_full", "Nothing was accepted: the storage is full.", retry_after_seconds=30)
-    log.error("ingress.refused", session_id=request.session_id, message_id=request.message_id, error=str(error))
-    return Problem(503, "not_accepted", "Nothing was accepted; try again.", retry_after_seconds=RETRY_AFTER_SECONDS)
+        return Problem(
+            503, "storage_full", "Nothing was accepted: the storage is full.", retry_after_seconds=30
+        )
+    log.error(
+        "ingress.refused", session_id=request.session_id, message_id=request.message_id, error=str(error)
+    )
+    return Problem(
+        503, "not_accepted", "Nothing was accepted; try again.", retry_after_seconds=RETRY_AFTER_SECONDS
+    )

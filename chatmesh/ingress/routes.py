@@ -80,7 +80,9 @@ class Ingress:
             raise Problem(503, "not_ready", "This pod takes no messages now.", retry_after_seconds=2)
         if http.content_type != "application/json":
             raise Problem(415, "not_json_type", f"Send application/json, not {http.content_type}.")
-        data = await read_body(http, max_bytes=self._settings.max_body_bytes, seconds=self._settings.body_seconds)
+        data = await read_body(
+            http, max_bytes=self._settings.max_body_bytes, seconds=self._settings.body_seconds
+        )
         body, context = parse_post(data)
         request, may_be_known = self._request(http, session_id, body, context)
         self._check_model(request)
@@ -98,7 +100,11 @@ class Ingress:
         )
         message_id = request.message_id
         if "text/event-stream" in http.headers.get("Accept", ""):
-            headers = {"X-Message-Id": message_id, "X-Session-Id": session_id, "X-Request-Id": http[REQUEST_ID]}
+            headers = {
+                "X-Message-Id": message_id,
+                "X-Session-Id": session_id,
+                "X-Request-Id": http[REQUEST_ID],
+            }
             return await self._inline(http, session_id, message_id, headers)
         answer = {
             "message_id": message_id,
@@ -127,10 +133,14 @@ class Ingress:
         """The request, and whether its id came from the client."""
         key = http.headers.get("Idempotency-Key")
         if key is not None and body.message_id is not None and key != body.message_id:
-            raise Problem(422, "idempotency_conflict", "Idempotency-Key and message_id differ; send one of them.")
+            raise Problem(
+                422, "idempotency_conflict", "Idempotency-Key and message_id differ; send one of them."
+            )
         given = body.message_id if body.message_id is not None else key
         try:
-            message_id = token(given, "message_id or Idempotency-Key") if given is not None else new_message_id()
+            message_id = (
+                token(given, "message_id or Idempotency-Key") if given is not None else new_message_id()
+            )
         except ProtocolError as error:
             raise Problem(422, "invalid_id", str(error)) from error
         request = WorkflowRequest(
@@ -159,7 +169,9 @@ class Ingress:
     def _check_size(self, request: WorkflowRequest) -> None:
         size, most = len(request.encode()), self._max_payload() - REQUEST_MARGIN
         if size > most:
-            raise Problem(413, "too_large", f"The message takes {size} bytes on its way; the broker takes {most}.")
+            raise Problem(
+                413, "too_large", f"The message takes {size} bytes on its way; the broker takes {most}."
+            )
 
 
 def _token(http: Request, name: str) -> Token:

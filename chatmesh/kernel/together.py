@@ -33,5 +33,9 @@ async def together(*coroutines: Coroutine[Any, Any, Any]) -> tuple[Any, ...]:
         async with asyncio.TaskGroup() as group:
             tasks = [group.create_task(coroutine) for coroutine in coroutines]
     except BaseExceptionGroup as failures:
+        caller = asyncio.current_task()
+        if caller is not None and caller.cancelling():
+            # A cancel from outside came at the same moment; the group has swallowed it (cpython#116720).
+            raise asyncio.CancelledError from failures
         raise failures.exceptions[0] from None
     return tuple(task.result() for task in tasks)

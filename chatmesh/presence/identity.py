@@ -30,5 +30,3 @@ class IdentityGuard(Service):
 
     def drain(self) -> None:
         return
-
-

@@ -38,7 +38,13 @@ class HealthResponder(Listener):
             return
         vitals = self._vitals()
         response = HealthResponse(
-            self.role, self._id, vitals.status, vitals.load, iso(time.time()), self._boot, self.holding(message.data)
+            self.role,
+            self._id,
+            vitals.status,
+            vitals.load,
+            iso(time.time()),
+            self._boot,
+            self.holding(message.data),
         )
         with suppress(BrokerError):
             # Not `respond`: it would echo the request's headers.
@@ -75,4 +81,8 @@ class WorkerHealthResponder(HealthResponder):
             session_id, message_id = body["session_id"], body["message_id"]
         except (orjson.JSONDecodeError, KeyError, TypeError):
             return None
-        return isinstance(session_id, str) and isinstance(message_id, str) and self._holds(session_id, message_id)
+        return (
+            isinstance(session_id, str)
+            and isinstance(message_id, str)
+            and self._holds(session_id, message_id)
+        )

@@ -133,7 +133,9 @@ class ResponseChunk:
         """From an object that anybody may have sent."""
         chunk_type = _text(body, "chunk_type", "content")
         if chunk_type not in CHUNK_TYPES:
-            raise ProtocolError(f"chunk_type must be one of {', '.join(sorted(CHUNK_TYPES))}, got {chunk_type!r:.40}")
+            raise ProtocolError(
+                f"chunk_type must be one of {', '.join(sorted(CHUNK_TYPES))}, got {chunk_type!r:.40}"
+            )
         error = _object(body, "error")
         return cls(
             session_id=token(body.get("session_id"), "session_id"),
@@ -143,7 +145,9 @@ class ResponseChunk:
             chunk_type=chunk_type,
             is_final=body.get("is_final") is True,
             metadata=_object(body, "metadata"),
-            error={"code": _text(error, "code", ""), "message": _text(error, "message", "")} if error else None,
+            error={"code": _text(error, "code", ""), "message": _text(error, "message", "")}
+            if error
+            else None,
             timestamp=_text(body, "timestamp", ""),
             correlation_id=_text(body, "correlation_id", ""),
         )
@@ -195,7 +199,9 @@ class ChunkBatch:
         return cls(session_id, parsed)
 
     def encode(self) -> bytes:
-        return orjson.dumps({"session_id": self.session_id, "chunks": [chunk.wire() for chunk in self.chunks]})
+        return orjson.dumps(
+            {"session_id": self.session_id, "chunks": [chunk.wire() for chunk in self.chunks]}
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -227,7 +233,9 @@ class HeartbeatMessage:
             cpu_usage_percent=float(_number(body, "cpu_usage_percent")),
             boot=_text(body, "boot", ""),
             status=_text(body, "status", "healthy"),
-            models=tuple(name for name in models if isinstance(name, str)) if isinstance(models, list) else (),
+            models=tuple(name for name in models if isinstance(name, str))
+            if isinstance(models, list)
+            else (),
             active_generations=_count(body, "active_generations"),
         )
 

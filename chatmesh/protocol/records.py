@@ -105,7 +105,11 @@ class RecordHead:
 
     def encode(self, chunks: Sequence[bytes], *, seq: int | None = None) -> bytes:
         """The stored body, or (with `seq`) the live one. `chunks` are encoded ResponseChunks."""
-        head: dict[str, Any] = {"session_id": self.session_id, "message_id": self.message_id, "offset": self.offset}
+        head: dict[str, Any] = {
+            "session_id": self.session_id,
+            "message_id": self.message_id,
+            "offset": self.offset,
+        }
         head["attempt"] = self.attempt
         head["token"] = self.token
         if seq is not None:

@@ -25,6 +25,7 @@ class Catalogue:
         provider = self._models.get(model)
         if provider is None:
             raise ProviderError(
-                f"no model named {model!r:.80} is served here; known: {', '.join(self.names)}", code="unknown_model"
+                f"no model named {model!r:.80} is served here; known: {', '.join(self.names)}",
+                code="unknown_model",
             )
         return model, provider

@@ -10,7 +10,7 @@ from contextlib import suppress
 from typing import Any
 
 from chatmesh.broker import PubAck, Transcript
-from chatmesh.errors import CapacityError, ChatmeshError
+from chatmesh.errors import BrokerError, CapacityError, ChatmeshError
 from chatmesh.kernel import Actor, Mailbox, MailboxClosed
 from chatmesh.protocol.tokens import Token
 from chatmesh.relay.batching import Buffer
@@ -32,7 +32,13 @@ class Batcher(Actor[Lane]):
     """Takes due batches out of lanes, stores them, hands them to the router."""
 
     def __init__(
-        self, mailbox: Mailbox[Lane], transcript: Transcript, router: Router, *, max_chunks: int, flush_seconds: float
+        self,
+        mailbox: Mailbox[Lane],
+        transcript: Transcript,
+        router: Router,
+        *,
+        max_chunks: int,
+        flush_seconds: float,
     ) -> None:
         super().__init__(mailbox)
         self._transcript = transcript
@@ -103,11 +109,10 @@ class Batcher(Actor[Lane]):
 
     async def _on_acknowledged(self, lane: Lane) -> None:
         result, lane.acknowledged = lane.acknowledged, None
-        if not isinstance(result, PubAck):
-            assert result is not None
+        if isinstance(result, BrokerError):
             lane.fail(result)
+        if not isinstance(result, PubAck) or lane.in_flight is None:
             return
-        assert lane.in_flight is not None
         head, chunks = lane.in_flight
         metrics.batches.inc()
         metrics.chunks.inc(len(chunks))

@@ -57,7 +57,9 @@ class Router(Listener):
         else:
             del self._routes[session_id]
 
-    async def send(self, head: RecordHead, chunks: Sequence[bytes], seq: int, *, is_foreign: bool = False) -> None:
+    async def send(
+        self, head: RecordHead, chunks: Sequence[bytes], seq: int, *, is_foreign: bool = False
+    ) -> None:
         """A stored record to its readers' pods. `is_foreign`: the request came from somebody else's pod, which decodes
         every message as one chunk."""
         entry = self._routes.get(head.session_id)

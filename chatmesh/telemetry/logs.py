@@ -45,4 +45,4 @@ def configure_logging(*, level: str, style: str, bound: dict[str, Any] | None = 
 
 def get_logger(room: str) -> FilteringBoundLogger:
     """The logger of one room. Cheap; bound lazily, so that a module may ask for it when it is imported."""
-    return cast(FilteringBoundLogger, structlog.get_logger(room=room))
+    return cast("FilteringBoundLogger", structlog.get_logger(room=room))

@@ -26,4 +26,8 @@ def probe_routes(is_ready: Callable[[], bool], status: Callable[[], str]) -> lis
     async def metrics(_request: Request) -> Response:
         return web.Response(body=generate_latest(), headers={"Content-Type": CONTENT_TYPE_LATEST})
 
-    return [Route("GET", "/healthz", healthz), Route("GET", "/readyz", readyz), Route("GET", "/metrics", metrics)]
+    return [
+        Route("GET", "/healthz", healthz),
+        Route("GET", "/readyz", readyz),
+        Route("GET", "/metrics", metrics),
+    ]

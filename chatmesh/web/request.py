@@ -18,7 +18,9 @@ REQUEST_ID = web.RequestKey("request_id", str)
 
 def json_response(body: Any, *, status: int = 200, headers: dict[str, str] | None = None) -> web.Response:
     """`body` as JSON."""
-    return web.Response(body=orjson.dumps(body), status=status, content_type="application/json", headers=headers)
+    return web.Response(
+        body=orjson.dumps(body), status=status, content_type="application/json", headers=headers
+    )
 
 
 def empty_response(status: int) -> web.Response:
@@ -34,5 +36,8 @@ async def read_body(request: Request, *, max_bytes: int, seconds: float) -> byte
         raise Problem(413, "too_large", f"The body may have {max_bytes} bytes at most.") from error
     except TimeoutError as error:
         raise Problem(
-            408, "request_timeout", f"The body did not arrive within {seconds:g} s.", headers={"Connection": "close"}
+            408,
+            "request_timeout",
+            f"The body did not arrive within {seconds:g} s.",
+            headers={"Connection": "close"},
         ) from error

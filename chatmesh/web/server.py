@@ -50,7 +50,9 @@ class ServerSettings:
 class Server(Service):
     """Listens from `started` until it is drained. `on_drain` is called first: it tells long answers to end."""
 
-    def __init__(self, settings: ServerSettings, routes: Sequence[Route], *, on_drain: Callable[[], None]) -> None:
+    def __init__(
+        self, settings: ServerSettings, routes: Sequence[Route], *, on_drain: Callable[[], None]
+    ) -> None:
         self._settings = settings
         self._routes = routes
         self._on_drain = on_drain
@@ -130,10 +132,12 @@ async def _middleware(request: Request, handler: Handler) -> Response:
         response = _answer(_from_aiohttp(error), request_id)
     except ConnectionResetError:
         raise
-    except Exception:  # noqa: BLE001 - the client gets no stack trace, the log does
+    except Exception:
         metrics.errors.labels("web", "handler").inc()
         log.exception("web.handler_failed", path=_route_of(request), request_id=request_id)
-        response = _answer(Problem(500, "internal", "This should not have happened; the log has more."), request_id)
+        response = _answer(
+            Problem(500, "internal", "This should not have happened; the log has more."), request_id
+        )
     if not response.prepared:
         response.headers["X-Request-Id"] = request_id
     metrics.http_requests.labels(_route_of(request), response.status).inc()

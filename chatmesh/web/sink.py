@@ -14,6 +14,8 @@ from contextlib import suppress
 
 from aiohttp import web
 
+from chatmesh.web.request import REQUEST_ID
+
 HEADERS = {
     "Content-Type": "text/event-stream",
     "Cache-Control": "no-cache, no-transform",
@@ -27,7 +29,9 @@ SEND_BUFFER_BYTES = 64 * 1024
 class EventSink:
     """Made by `open`. After `finish`, `abort` or the client's leaving, writes do nothing and `is_closed` is true."""
 
-    def __init__(self, response: web.StreamResponse, transport: asyncio.Transport, *, is_chunked: bool) -> None:
+    def __init__(
+        self, response: web.StreamResponse, transport: asyncio.Transport, *, is_chunked: bool
+    ) -> None:
         self.response = response
         self._transport = transport
         self._is_chunked = is_chunked
@@ -37,9 +41,12 @@ class EventSink:
         self._written = 0
 
     @classmethod
-    async def open(cls, request: web.Request, opening: bytes, headers: dict[str, str] | None = None) -> EventSink:
+    async def open(
+        cls, request: web.Request, opening: bytes, headers: dict[str, str] | None = None
+    ) -> EventSink:
         """Answers 200 and sends `opening`. Raises ConnectionResetError where the client is gone already."""
-        response = web.StreamResponse(headers=HEADERS | (headers or {}))
+        named = {"X-Request-Id": request[REQUEST_ID]}
+        response = web.StreamResponse(headers=HEADERS | named | (headers or {}))
         is_chunked = request.version >= (1, 1)
         if is_chunked:
             response.enable_chunked_encoding()

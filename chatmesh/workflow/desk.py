@@ -71,7 +71,7 @@ class Desk(Actor[Delivery]):
         self._on_free = on_free
         self._sessions: dict[Token, _Session] = {}
         self._active = 0
-        self._tasks: asyncio.TaskGroup | None = None
+        self._tasks = asyncio.TaskGroup()
         self._stopping = asyncio.Event()
 
     @property
@@ -88,8 +88,7 @@ class Desk(Actor[Delivery]):
     # --- the actor -------------------------------------------------------------------------------------------------
 
     async def run(self, started: Callable[[], None]) -> None:
-        async with asyncio.TaskGroup() as tasks:
-            self._tasks = tasks
+        async with asyncio.TaskGroup() as self._tasks:
             await super().run(started)
             # Drained: what is parked or has not begun goes to another worker at once, what runs is waited for.
             self._stopping.set()
@@ -121,8 +120,9 @@ class Desk(Actor[Delivery]):
         heapq.heappush(session.heap, (delivery.seq, delivery, request))
         session.woken.set()
         if is_new:
-            assert self._tasks is not None
-            self._tasks.create_task(self._serve(request.session_id, session), name=f"session:{request.session_id}")
+            self._tasks.create_task(
+                self._serve(request.session_id, session), name=f"session:{request.session_id}"
+            )
 
     async def _serve(self, session_id: Token, session: _Session) -> None:
         """Works off the session's deliveries, oldest first. Never raises but for a cancel."""
@@ -150,9 +150,11 @@ class Desk(Actor[Delivery]):
             self._active += 1
             try:
                 return await self._turns.take(delivery, request)
-            except Exception:  # noqa: BLE001 - one message must not take the whole worker with it
+            except Exception:
                 metrics.errors.labels("workflow", "turn_crashed").inc()
-                log.exception("workflow.turn_crashed", session_id=request.session_id, message_id=request.message_id)
+                log.exception(
+                    "workflow.turn_crashed", session_id=request.session_id, message_id=request.message_id
+                )
                 return Outcome.FAILED
             finally:
                 self._active -= 1
@@ -168,7 +170,9 @@ class Desk(Actor[Delivery]):
 
         session.is_waiting = True
         self._on_free()
-        inbox = await self._broker.connection.subscribe(subjects.transcript_of(session_id), capacity=1, tap=hear)
+        inbox = await self._broker.connection.subscribe(
+            subjects.transcript_of(session_id), capacity=1, tap=hear
+        )
         try:
             with suppress(TimeoutError):
                 async with asyncio.timeout(session.look_seconds):
@@ -187,7 +191,9 @@ class Desk(Actor[Delivery]):
         letters don't take it, it stays in the queue and comes back."""
         session_id = token(delivery.subject.rpartition(".")[2], "session_id")
         try:
-            await self._broker.queue.bury(session_id, delivery.seq, delivery.body, str(error), seconds=BURY_SECONDS)
+            await self._broker.queue.bury(
+                session_id, delivery.seq, delivery.body, str(error), seconds=BURY_SECONDS
+            )
         except BrokerError as failure:
             log.error("workflow.not_buried", subject=delivery.subject, seq=delivery.seq, error=str(failure))
         else:

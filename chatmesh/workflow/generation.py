@@ -16,7 +16,9 @@ from chatmesh.workflow.ports import LanePort
 log = get_logger("workflow")
 
 
-async def generate(provider: Provider, prompt: Prompt, resume: Resume, lane: LanePort, encoder: ChunkEncoder) -> str:
+async def generate(
+    provider: Provider, prompt: Prompt, resume: Resume, lane: LanePort, encoder: ChunkEncoder
+) -> str:
     """Runs the provider into the lane and ends it with exactly one final chunk. Returns the finish reason.
 
     A provider's failure is an answer too (an error-final). What the lane raises goes through: another worker has the
@@ -30,7 +32,9 @@ async def generate(provider: Provider, prompt: Prompt, resume: Resume, lane: Lan
             async for delta in deltas:
                 now = time.time()
                 if delta.finish_reason is not None:
-                    lane.write(encoder.final(delta.finish_reason, now, text=delta.text, tokens=tokens), urgent=True)
+                    lane.write(
+                        encoder.final(delta.finish_reason, now, text=delta.text, tokens=tokens), urgent=True
+                    )
                     return delta.finish_reason
                 tokens += 1
                 for chunk in encoder.content(delta.text, now):
@@ -41,5 +45,10 @@ async def generate(provider: Provider, prompt: Prompt, resume: Resume, lane: Lan
         raise ProviderError("the model's answer ended without saying why", code="provider_incomplete")
     except ProviderError as error:
         lane.write(encoder.failure(error.code, error.what, time.time(), tokens=tokens), urgent=True)
-        log.warning("workflow.provider_failed", session_id=lane.session_id, message_id=lane.message_id, code=error.code)
+        log.warning(
+            "workflow.provider_failed",
+            session_id=lane.session_id,
+            message_id=lane.message_id,
+            code=error.code,
+        )
         return "error"

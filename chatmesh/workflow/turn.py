@@ -28,8 +28,8 @@ from chatmesh.protocol.tokens import Token
 from chatmesh.providers import Catalogue, Prompt, Resume
 from chatmesh.telemetry import get_logger, metrics
 from chatmesh.workflow.generation import generate
-from chatmesh.workflow.ports import LanesPort, RoutesPort
 from chatmesh.workflow.plan import Begin, Continue, Finish, Gone, Park, Recount, Told, place, plan, told
+from chatmesh.workflow.ports import LanesPort, RoutesPort
 
 log = get_logger("workflow")
 
@@ -77,7 +77,12 @@ class Turns:
     """Takes turns. Stateless between them; `holds` says what is under way here."""
 
     def __init__(
-        self, settings: TurnSettings, broker: Broker, catalogue: Catalogue, lanes: LanesPort, routes: RoutesPort
+        self,
+        settings: TurnSettings,
+        broker: Broker,
+        catalogue: Catalogue,
+        lanes: LanesPort,
+        routes: RoutesPort,
     ) -> None:
         self._settings = settings
         self._broker = broker
@@ -216,7 +221,10 @@ class Turns:
         claim = held.claim
         if claim.worker_id == self._settings.worker_id and claim.boot == self._settings.boot:
             return self.holds(claim.session_id, claim.message_id)
-        question = b'{"session_id":"%b","message_id":"%b"}' % (claim.session_id.encode(), claim.message_id.encode())
+        question = b'{"session_id":"%b","message_id":"%b"}' % (
+            claim.session_id.encode(),
+            claim.message_id.encode(),
+        )
         reply = await self._broker.requests.request(
             subjects.worker_health(claim.worker_id), question, seconds=self._settings.holder_seconds
         )
