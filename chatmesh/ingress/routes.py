@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -13,7 +14,7 @@ from chatmesh.ingress.intake import Intake
 from chatmesh.protocol.jsontext import clean_text
 from chatmesh.protocol.messages import WorkflowRequest
 from chatmesh.protocol.timestamps import iso
-from chatmesh.protocol.tokens import Token, new_message_id, token
+from chatmesh.protocol.tokens import Token, is_token, new_message_id, token
 from chatmesh.telemetry import get_logger
 from chatmesh.web import Problem, Request, Response, Route, json_response, read_body
 from chatmesh.web.request import REQUEST_ID
@@ -100,11 +101,7 @@ class Ingress:
         )
         message_id = request.message_id
         if "text/event-stream" in http.headers.get("Accept", ""):
-            headers = {
-                "X-Message-Id": message_id,
-                "X-Session-Id": session_id,
-                "X-Request-Id": http[REQUEST_ID],
-            }
+            headers = {"X-Message-Id": message_id, "X-Session-Id": session_id}
             return await self._inline(http, session_id, message_id, headers)
         answer = {
             "message_id": message_id,
@@ -132,17 +129,12 @@ class Ingress:
     ) -> tuple[WorkflowRequest, bool]:
         """The request, and whether its id came from the client."""
         key = http.headers.get("Idempotency-Key")
-        if key is not None and body.message_id is not None and key != body.message_id:
+        if key is not None and body.message_id is not None and _from_key(key) != body.message_id:
             raise Problem(
                 422, "idempotency_conflict", "Idempotency-Key and message_id differ; send one of them."
             )
-        given = body.message_id if body.message_id is not None else key
-        try:
-            message_id = (
-                token(given, "message_id or Idempotency-Key") if given is not None else new_message_id()
-            )
-        except ProtocolError as error:
-            raise Problem(422, "invalid_id", str(error)) from error
+        given = body.message_id if body.message_id is not None else _from_key(key)
+        message_id = token(given, "message_id") if given is not None else new_message_id()
         request = WorkflowRequest(
             message_id=message_id,
             session_id=session_id,
@@ -179,6 +171,13 @@ def _token(http: Request, name: str) -> Token:
         return token(http.match_info[name], name)
     except ProtocolError as error:
         raise Problem(422, "invalid_id", str(error)) from error
+
+
+def _from_key(key: str | None) -> str | None:
+    """A message id of an Idempotency-Key: itself where it is one, else made of it, the same each time."""
+    if key is None or is_token(key):
+        return key
+    return f"key_{hashlib.blake2b(key.encode(errors='surrogateescape'), digest_size=16).hexdigest()}"
 
 
 def _limit(text: str) -> int:
