@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 
 from chatmesh.broker import Transcript
 from chatmesh.errors import BrokerError, ProtocolError
@@ -65,7 +65,7 @@ class EventStreams:
         return await self._serve(request, session_id, message_id, start, {})
 
     async def inline(
-        self, request: Request, session_id: Token, message_id: Token, headers: dict[str, str]
+        self, request: Request, session_id: Token, message_id: Token, headers: Mapping[str, str]
     ) -> Response:
         """The answer to an accepted message, in the answer to its POST."""
         start = await self._from_the_beginning(session_id, message_id)
@@ -132,7 +132,7 @@ class EventStreams:
         session_id: Token,
         message_id: Token | None,
         start: Start,
-        headers: dict[str, str],
+        headers: Mapping[str, str],
     ) -> Response:
         hub = self._hub
         scope = hub.scope(session_id)

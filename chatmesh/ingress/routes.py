@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 
 from chatmesh.errors import ProtocolError
@@ -25,7 +25,7 @@ MAX_PAGE = 500
 REQUEST_MARGIN = 512
 """What the transcript's first record has around the request's text."""
 
-Inline = Callable[[Request, Token, Token, dict[str, str]], Awaitable[Response]]
+Inline = Callable[[Request, Token, Token, Mapping[str, str]], Awaitable[Response]]
 
 
 @dataclass(frozen=True, slots=True)

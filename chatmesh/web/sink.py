@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import socket
 import time
+from collections.abc import Mapping
 from contextlib import suppress
 
 from aiohttp import web
@@ -42,11 +43,11 @@ class EventSink:
 
     @classmethod
     async def open(
-        cls, request: web.Request, opening: bytes, headers: dict[str, str] | None = None
+        cls, request: web.Request, opening: bytes, headers: Mapping[str, str] | None = None
     ) -> EventSink:
         """Answers 200 and sends `opening`. Raises ConnectionResetError where the client is gone already."""
         named = {"X-Request-Id": request[REQUEST_ID]}
-        response = web.StreamResponse(headers=HEADERS | named | (headers or {}))
+        response = web.StreamResponse(headers=HEADERS | named | dict(headers or {}))
         is_chunked = request.version >= (1, 1)
         if is_chunked:
             response.enable_chunked_encoding()
