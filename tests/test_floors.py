@@ -44,6 +44,7 @@ PURE = (
     "relay/routing.py",
     "workflow/plan.py",
     "hub/resume.py",
+    "hub/foreign.py",
     "hub/channel.py",
     "presence/roster.py",
     "ingress/conversation.py",

@@ -26,6 +26,9 @@ TRY_SECONDS = 1.0
 
 AGAIN_SECONDS = 0.1
 
+MAX_SUBJECTS = 1024
+"""The server answers 413 where more match one request."""
+
 PAGE_BYTES = 4 * 1024 * 1024
 """Of one batch: bounds what a reader of long answers can make the process hold at once."""
 
@@ -125,11 +128,9 @@ class DirectGet:
         request = {"next_by_subj": subject, "seq": max(1, seq), "batch": limit, "max_bytes": PAGE_BYTES}
         return await self._get(stream, request, seconds, single=False)
 
-    async def each_last(
-        self, stream: str, subject: str, *, seconds: float, limit: int = 1024
-    ) -> list[Stored]:
+    async def each_last(self, stream: str, *patterns: str, seconds: float) -> list[Stored]:
         """The last message of every subject that matches; raises BrokerError past 1,024 of them."""
-        page = await self._get(stream, {"multi_last": [subject], "batch": limit}, seconds, single=False)
+        page = await self._get(stream, {"multi_last": patterns, "batch": MAX_SUBJECTS}, seconds, single=False)
         return page.messages
 
     async def _get(self, stream: str, request: dict[str, Any], seconds: float, *, single: bool) -> Page:

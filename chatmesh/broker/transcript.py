@@ -43,6 +43,14 @@ class Records:
     more: bool
 
 
+@dataclass(frozen=True, slots=True)
+class MessageState:
+    """How far a message has got, and who has its session: the last of each, or None."""
+
+    claim: HeldClaim | None
+    record: Record | None
+
+
 class Transcript:
     """Reads and writes the transcript stream. Holds no state but the epoch."""
 
@@ -56,24 +64,33 @@ class Transcript:
         """Which birth of the stream this is; positions of another one are foreign."""
         return self._epoch()
 
+    async def state(self, session_id: Token, message_id: Token, *, seconds: float) -> MessageState:
+        """The session's claim and the message's last record, by one request."""
+        claim, record = subjects.claim(session_id), subjects.transcript(session_id, message_id)
+        found = {
+            stored.subject: stored
+            for stored in await self._direct_get.each_last(TRANSCRIPT, claim, record, seconds=seconds)
+        }
+        return MessageState(_claim(found.get(claim)), _record(found.get(record)))
+
     async def last_claim(self, session_id: Token, *, seconds: float) -> HeldClaim | None:
         """The session's claim, or None for a session that has not begun."""
         stored = await self._direct_get.last(TRANSCRIPT, subjects.claim(session_id), seconds=seconds)
-        return None if stored is None else HeldClaim(Claim.decode(stored.body), stored.seq)
+        return _claim(stored)
 
     async def last_record(self, session_id: Token, message_id: Token, *, seconds: float) -> Record | None:
         """The message's last record: its state. None where it has not begun."""
         stored = await self._direct_get.last(
             TRANSCRIPT, subjects.transcript(session_id, message_id), seconds=seconds
         )
-        return None if stored is None else Record.decode(stored.body, stored.seq)
+        return _record(stored)
 
     async def first_record(self, session_id: Token, message_id: Token, *, seconds: float) -> Record | None:
         """The message's first record: what was asked."""
         stored = await self._direct_get.first(
             TRANSCRIPT, subjects.transcript(session_id, message_id), seconds=seconds
         )
-        return None if stored is None else Record.decode(stored.body, stored.seq)
+        return _record(stored)
 
     async def page(
         self, session_id: Token, *, message_id: Token | None = None, seq: int, limit: int, seconds: float
@@ -130,6 +147,14 @@ class Transcript:
         await self._publisher.send(
             subjects.transcript(session_id, message_id), body, message_headers, done, deadline_seconds=seconds
         )
+
+
+def _claim(stored: Stored | None) -> HeldClaim | None:
+    return None if stored is None else HeldClaim(Claim.decode(stored.body), stored.seq)
+
+
+def _record(stored: Stored | None) -> Record | None:
+    return None if stored is None else Record.decode(stored.body, stored.seq)
 
 
 def _readable(stored: Stored) -> Record | None:

@@ -8,12 +8,17 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from chatmesh.hub.foreign import ForeignOrder
 from chatmesh.hub.reader import Reader
 from chatmesh.protocol import sse
+from chatmesh.protocol.messages import ResponseChunk
 from chatmesh.protocol.positions import Scope
 from chatmesh.protocol.records import Record
 from chatmesh.protocol.tokens import Token
 from chatmesh.telemetry import metrics
+
+MAX_FOREIGN = 32
+"""Foreign answers whose order is kept at a time in one session; the oldest is forgotten first."""
 
 MAX_AHEAD = 64
 """Records kept behind a hole. One that does not fit is read from the transcript, like the hole."""
@@ -24,6 +29,7 @@ class Channel:
 
     __slots__ = (
         "_ahead",
+        "_foreign",
         "_mend",
         "heard",
         "heard_seq",
@@ -53,6 +59,7 @@ class Channel:
         self.touched = 0.0
         self.quiet_checks = 0
         self._ahead: dict[int, Record] = {}
+        self._foreign: dict[Token, ForeignOrder] = {}
         self._mend = mend
 
     def attach(self, reader: Reader, read_to: int, read_seq: int) -> bool:
@@ -93,9 +100,30 @@ class Channel:
         """The transcript itself goes on at `record`: what lies before is gone for good (expired, unreadable)."""
         payload = sse.reset("gap", position=self.scope.write(record.offset, 0, record.seq))
         for reader in self.live:
-            reader.show(payload)
+            reader.tell(payload)
         self.last = record.offset - 1
         self.on_record(record, now)
+
+    def on_foreign(self, chunk: ResponseChunk, now: float) -> None:
+        """A chunk that no transcript holds, from somebody else's worker."""
+        order = self._foreign.get(chunk.message_id)
+        if order is None:
+            if len(self._foreign) >= MAX_FOREIGN:
+                del self._foreign[next(iter(self._foreign))]
+            order = self._foreign[chunk.message_id] = ForeignOrder()
+        self._show(order.add(chunk, now))
+
+    def expire_foreign(self, now: float) -> None:
+        """Gives up holes in foreign answers that were waited for long enough."""
+        for order in self._foreign.values():
+            if order.is_waiting:
+                self._show(order.expire(now))
+
+    def _show(self, chunks: list[ResponseChunk]) -> None:
+        for chunk in chunks:
+            payload = sse.chunk(chunk.encode())
+            for reader in list(self.live):
+                reader.show(payload, chunk.message_id, is_final=chunk.is_final)
 
     def expect(self, now: float) -> None:
         """Something is going to come: watch for silence."""

@@ -12,6 +12,7 @@ from chatmesh.hub.channel import Channel
 from chatmesh.hub.reader import Reader
 from chatmesh.kernel import Mailbox, MailboxClosed, MailboxFull
 from chatmesh.protocol import sse
+from chatmesh.protocol.messages import ResponseChunk
 from chatmesh.protocol.positions import Scope
 from chatmesh.protocol.records import Record
 from chatmesh.protocol.tokens import Token
@@ -82,6 +83,12 @@ class Hub:
         if channel is not None:
             channel.on_record(record, time.monotonic())
 
+    def on_foreign(self, chunk: ResponseChunk) -> None:
+        """A chunk of somebody else's worker."""
+        channel = self._channels.get(chunk.session_id)
+        if channel is not None:
+            channel.on_foreign(chunk, time.monotonic())
+
     def expect(self, session_id: Token) -> None:
         """An answer is on its way in that session."""
         channel = self._channels.get(session_id)
@@ -109,7 +116,7 @@ class Hub:
         readers reconnect."""
         self.is_draining = True
         for reader in list(self.readers):
-            reader.show(sse.drain("leaving", random.randint(*RETRY_MS)))  # noqa: S311 - spreads load, no secret
+            reader.tell(sse.drain("leaving", random.randint(*RETRY_MS)))  # noqa: S311 - spreads load, no secret
             reader.finish()
 
     def quiet(self, now: float, is_quiet: Callable[[Channel, float], bool]) -> Iterator[Channel]:

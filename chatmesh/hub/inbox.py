@@ -6,6 +6,7 @@ from chatmesh.broker import Connection, Listener, Msg
 from chatmesh.errors import ProtocolError
 from chatmesh.hub.hub import Hub
 from chatmesh.protocol import headers, subjects
+from chatmesh.protocol.messages import ChunkBatch
 from chatmesh.protocol.records import Record
 from chatmesh.protocol.tokens import Token
 from chatmesh.telemetry import get_logger, metrics
@@ -15,6 +16,10 @@ log = get_logger("hub")
 CAPACITY = 32_768
 """Batches that may wait: 4,000 sessions at 50 ms batches fill it in 0.4 s of a blocked loop. What does not fit is read
 from the transcript."""
+
+
+OFFSET_WITHIN = 512
+"""A record has its offset behind two ids of at most 128 characters; a single chunk has none."""
 
 
 class _BatchInbox(Listener):
@@ -35,7 +40,18 @@ class _BatchInbox(Listener):
             log.warning("hub.dropped", subject=message.subject, error=str(error))
 
     def _take(self, message: Msg) -> None:
-        raise NotImplementedError
+        head = message.headers or {}
+        if headers.STREAM in head:
+            # A stored message that somebody had the server deliver here: never by one of ours.
+            raise ProtocolError("a message out of a stream was sent to a live subject")
+        if headers.WIRE in head:
+            self._take_own(message)
+            return
+        for chunk in ChunkBatch.decode(message.data).chunks:
+            self._hub.on_foreign(chunk)
+
+    def _take_own(self, message: Msg) -> None:
+        self._hub.on_record(Record.decode(message.data))
 
 
 class ResponseInbox(_BatchInbox):
@@ -48,9 +64,6 @@ class ResponseInbox(_BatchInbox):
     def subject(self) -> str:
         return subjects.response(self._pod_id)
 
-    def _take(self, message: Msg) -> None:
-        self._hub.on_record(Record.decode(message.data))
-
 
 class BroadcastInbox(_BatchInbox):
     """`chat.session.*.broadcast`: most of what comes is for other pods, so the subject is looked at before the body."""
@@ -59,13 +72,12 @@ class BroadcastInbox(_BatchInbox):
         return subjects.BROADCAST_ALL
 
     def _take(self, message: Msg) -> None:
-        session_id = Token(subjects.third_token(message.subject))
-        if self._hub.channel(session_id) is None:
-            return
-        if message.headers is None or headers.WIRE not in message.headers:
-            return
-        if b'"offset":' in message.data[:512]:
-            self._hub.on_record(Record.decode(message.data))
+        if self._hub.channel(Token(subjects.third_token(message.subject))) is not None:
+            super()._take(message)
+
+    def _take_own(self, message: Msg) -> None:
+        if b'"offset":' in message.data[:OFFSET_WITHIN]:
+            super()._take_own(message)
         else:
             # A single chunk for somebody else's pods, of an answer that we get as records, or find in the transcript.
-            self._hub.expect(session_id)
+            self._hub.expect(Token(subjects.third_token(message.subject)))

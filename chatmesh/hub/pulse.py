@@ -47,6 +47,8 @@ class Pulse(Service):
             self._changed.clear()
             now = time.monotonic()
             self._check_tails(now)
+            for channel in self._hub.channels():
+                channel.expire_foreign(now)
             if now >= next_keepalive:
                 next_keepalive = now + min(1.0, self._hub.settings.keepalive_seconds / 4)
                 self._keep_alive(now)

@@ -84,10 +84,21 @@ class Reader:
         self._look_for_end(record)
         return not self.is_finished
 
-    def show(self, payload: bytes) -> None:
-        """An event without a position: of a chunk that no transcript holds."""
-        if not self.sink.is_closed and self.sink.buffered <= self._max_buffer_bytes:
+    def tell(self, payload: bytes) -> None:
+        """A control event. One who is too slow to take it hears of it by what follows."""
+        if not self.sink.is_closed and self.has_room:
             self.sink.write_nowait(payload)
+
+    def show(self, payload: bytes, message_id: Token, *, is_final: bool) -> None:
+        """A chunk that no transcript holds: whoever has no room for it has lost it."""
+        if self.message_id is not None and message_id != self.message_id:
+            return
+        if not self.has_room:
+            metrics.dropped.labels("slow_reader").inc()
+            return
+        self.tell(payload)
+        if is_final and self.message_id is not None:
+            self.finish()
 
     def restart(self, reason: str) -> None:
         """What was shown is void: the position can't be found. Goes on with what is still there."""

@@ -13,7 +13,6 @@ from chatmesh.hub.channel import Channel
 from chatmesh.hub.hub import RETRY_MS, Hub
 from chatmesh.hub.reader import Reader
 from chatmesh.hub.resume import Start, Verdict, judge
-from chatmesh.kernel.together import together
 from chatmesh.protocol import sse
 from chatmesh.protocol.positions import START, Position
 from chatmesh.protocol.tokens import Token, token
@@ -106,13 +105,10 @@ class EventStreams:
 
     async def _from_the_beginning(self, session_id: Token, message_id: Token) -> Start:
         """Of one message. One that has not begun will lie behind the last claim."""
-        held, last = await together(
-            self._transcript.last_claim(session_id, seconds=READ_SECONDS),
-            self._transcript.last_record(session_id, message_id, seconds=READ_SECONDS),
-        )
-        if held is None or last is not None:
+        state = await self._transcript.state(session_id, message_id, seconds=READ_SECONDS)
+        if state.claim is None or state.record is not None:
             return Start(START, 1)
-        return Start(Position(held.claim.base, 0, held.first), held.first)
+        return Start(Position(state.claim.claim.base, 0, state.claim.first), state.claim.first)
 
     async def _from_the_unfinished(self, session_id: Token) -> Start:
         """Without a position: the unfinished answer from its beginning, or what comes next."""

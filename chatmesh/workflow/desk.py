@@ -18,7 +18,7 @@ from chatmesh.errors import BrokerError, ProtocolError
 from chatmesh.kernel import Actor, Mailbox
 from chatmesh.protocol import subjects
 from chatmesh.protocol.messages import WorkflowRequest
-from chatmesh.protocol.tokens import Token, token
+from chatmesh.protocol.tokens import Token, is_token
 from chatmesh.telemetry import get_logger, metrics
 from chatmesh.workflow.leases import Leases
 from chatmesh.workflow.turn import BUSY_SECONDS, Outcome, Turns
@@ -189,7 +189,8 @@ class Desk(Actor[Delivery]):
     async def _bury(self, delivery: Delivery, error: ProtocolError) -> None:
         """Never retried for ever: a copy with the reason among the dead letters, then out of the queue. Where the dead
         letters don't take it, it stays in the queue and comes back."""
-        session_id = token(delivery.subject.rpartition(".")[2], "session_id")
+        name = delivery.subject.rpartition(".")[2]
+        session_id = Token(name) if is_token(name) else Token("invalid")
         try:
             await self._broker.queue.bury(
                 session_id, delivery.seq, delivery.body, str(error), seconds=BURY_SECONDS
