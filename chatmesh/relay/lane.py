@@ -16,7 +16,7 @@ from chatmesh.protocol.records import RecordHead
 from chatmesh.protocol.tokens import Token
 from chatmesh.relay.batching import Buffer
 
-ROOM_BATCHES = 4
+ROOM_BATCHES = 2
 """How far a provider may run ahead of the broker, in full batches, before it has to wait."""
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
@@ -39,8 +40,11 @@ async def generate(
                 tokens += 1
                 for chunk in encoder.content(delta.text, now):
                     lane.write(chunk, urgent=is_first)
+                if is_first:
+                    # A provider that never waits would keep the batcher from sending the first chunk at once.
                     is_first = False
-                if not lane.has_room:
+                    await asyncio.sleep(0)
+                elif not lane.has_room:
                     await lane.wait_room()
         raise ProviderError("the model's answer ended without saying why", code="provider_incomplete")
     except ProviderError as error:
