@@ -5,7 +5,7 @@ chosen here.
 
     root ─┬─ nats-server         (embedded mode)
           ├─ broker  ─┬─ connection ─ replies ─ publisher ─ streams
-          ├─ worker  ─┬─ identity ─ roster ─ router ─ batcher ─ leases ─ desk ─ health ─ beacon ─ puller
+          ├─ worker  ─┬─ identity ─ roster ─ router ─ batcher ─ leases ─ stops ─ desk ─ health ─ beacon ─ puller
           └─ pod     ─┬─ identity ─ roster ─ holdings ─ mender ─ pulse ─ responses ─ broadcasts ─ health ─ beacon ─ server
 
 Pod and worker meet only over NATS, in one process too.
@@ -22,7 +22,7 @@ from chatmesh.devbroker import EmbeddedServer
 from chatmesh.devbroker.service import EmbeddedBroker
 from chatmesh.hub import BroadcastInbox, EventStreams, Hub, HubSettings, Mender, Pulse, ResponseInbox
 from chatmesh.hub.channel import Channel
-from chatmesh.ingress import History, Ingress, IngressSettings, Intake, IntakeSettings
+from chatmesh.ingress import History, Ingress, IngressSettings, Intake, IntakeSettings, Stopping
 from chatmesh.kernel import (
     Child,
     EventKind,
@@ -52,7 +52,7 @@ from chatmesh.telemetry import get_logger
 from chatmesh.web import Route, Server, ServerSettings
 from chatmesh.web.pages import page_routes
 from chatmesh.web.probes import probe_routes
-from chatmesh.workflow import Desk, Leases, Turns, TurnSettings
+from chatmesh.workflow import Claims, Desk, Generations, Identity, Leases, StopListener, StopSweep, Turns
 
 log = get_logger("app")
 
@@ -148,13 +148,20 @@ class Mesh:
             flush_seconds=config.batch.flush_ms / 1000,
         )
         catalogue = _catalogue(config)
-        settings = TurnSettings(
-            worker_id=worker_id,
-            boot=self.boot,
+        identity = Identity(worker_id, self.boot)
+        claims = Claims(identity, broker, holder_seconds=config.worker.holder_timeout_seconds)
+        generations = Generations()
+        turns = Turns(
+            claims,
+            broker,
+            catalogue,
+            batcher,
+            router,
+            generations,
             max_attempts=config.worker.max_attempts,
-            holder_seconds=config.worker.holder_timeout_seconds,
         )
-        turns = Turns(settings, broker, catalogue, batcher, router)
+        sweep = StopSweep(broker, generations)
+        stops = StopListener(broker, generations, sweep, default_model=catalogue.default)
         leases = Leases(config.worker.ack_wait_seconds)
         desk = Desk(
             Mailbox[Delivery](2 * concurrency + 64, name="desk"),
@@ -176,7 +183,7 @@ class Mesh:
         )
 
         def vitals() -> Vitals:
-            return Vitals(self.status, turns.active)
+            return Vitals(self.status, len(generations))
 
         beacon = Beacon(
             broker.heartbeats,
@@ -189,7 +196,7 @@ class Mesh:
         )
         broker.connection.on_change(beacon.tell)
         health = WorkerHealthResponder(
-            broker.connection, id=worker_id, boot=self.boot, vitals=vitals, holds=turns.holds
+            broker.connection, id=worker_id, boot=self.boot, vitals=vitals, holds=generations.holds
         )
         keeper = RosterKeeper(broker.connection, broker.heartbeats, roster, subjects.POD_HEARTBEATS)
         return [
@@ -198,6 +205,8 @@ class Mesh:
             _child("router", router),
             _child("batcher", batcher),
             _child("leases", leases),
+            _child("stop-sweep", sweep),
+            _child("stops", stops),
             _child("desk", desk, drain_seconds=config.worker.drain_seconds),
             _child("health", health),
             _child("beacon", beacon),
@@ -257,6 +266,7 @@ class Mesh:
         ingress = Ingress(
             Intake(broker.queue, broker.transcript, IntakeSettings(config.sessions.on_busy, limit)),
             History(broker.queue, broker.transcript, queue_limit=limit),
+            Stopping(broker.queue, broker.transcript, queue_limit=limit),
             IngressSettings(config.http.max_body_bytes, config.http.request_timeout_seconds),
             pod_id=self.id,
             default_model=config.default_model,

@@ -45,10 +45,12 @@ class Records:
 
 @dataclass(frozen=True, slots=True)
 class MessageState:
-    """How far a message has got, and who has its session: the last of each, or None."""
+    """How far a message has got, and who has its session: the last of each, or None. `is_stopped`: somebody asked for
+    its end, whether that was seen or not."""
 
     claim: HeldClaim | None
     record: Record | None
+    is_stopped: bool
 
 
 class Transcript:
@@ -65,13 +67,24 @@ class Transcript:
         return self._epoch()
 
     async def state(self, session_id: Token, message_id: Token, *, seconds: float) -> MessageState:
-        """The session's claim and the message's last record, by one request."""
+        """The session's claim, the message's last record and its stop, by one request."""
         claim, record = subjects.claim(session_id), subjects.transcript(session_id, message_id)
+        stop = subjects.stop(session_id, message_id)
         found = {
             stored.subject: stored
-            for stored in await self._direct_get.each_last(TRANSCRIPT, claim, record, seconds=seconds)
+            for stored in await self._direct_get.each_last(TRANSCRIPT, claim, record, stop, seconds=seconds)
         }
-        return MessageState(_claim(found.get(claim)), _record(found.get(record)))
+        return MessageState(_claim(found.get(claim)), _record(found.get(record)), stop in found)
+
+    async def stop(self, session_id: Token, message_id: Token, body: bytes, *, seconds: float) -> None:
+        """Stores that the message is to be stopped; once, however often asked."""
+        message_headers = headers.own() | {headers.MSG_ID: f"{session_id}:stop:{message_id}"}
+        await self._publisher.publish(
+            subjects.stop(session_id, message_id),
+            body,
+            message_headers=message_headers,
+            deadline_seconds=seconds,
+        )
 
     async def last_claim(self, session_id: Token, *, seconds: float) -> HeldClaim | None:
         """The session's claim, or None for a session that has not begun."""

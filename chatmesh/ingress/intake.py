@@ -40,10 +40,12 @@ class IntakeSettings:
 
 @dataclass(frozen=True, slots=True)
 class Accepted:
-    """The message is durable. `is_duplicate`: it was before; `correlation_id` is the first one's then."""
+    """The message is durable. `is_duplicate`: it was before; `correlation_id` is the first one's then. `interrupts`: what is
+    older in the session is to be stopped."""
 
     is_duplicate: bool
     correlation_id: str
+    interrupts: bool = False
 
 
 class Intake:
@@ -91,7 +93,9 @@ class Intake:
                 retry_after_seconds=RETRY_AFTER_SECONDS,
             )
         ack = await self._queue.submit(request, only_if_free=False, seconds=ACCEPT_SECONDS)
-        return await self._recognise(request) if ack.duplicate else self._took(request)
+        if ack.duplicate:
+            return await self._recognise(request)
+        return self._took(request, interrupts=on_busy == "interrupt")
 
     async def _answered(self, request: WorkflowRequest) -> Accepted | None:
         """The message's own transcript, which outlives JetStream's window for duplicates."""
@@ -122,9 +126,9 @@ class Intake:
         metrics.requests_duplicate.inc()
         return Accepted(True, correlation_id or request.correlation_id)
 
-    def _took(self, request: WorkflowRequest) -> Accepted:
+    def _took(self, request: WorkflowRequest, *, interrupts: bool = False) -> Accepted:
         metrics.requests_accepted.inc()
-        return Accepted(False, request.correlation_id)
+        return Accepted(False, request.correlation_id, interrupts)
 
 
 def _refused(error: Exception, request: WorkflowRequest) -> Problem:

@@ -11,6 +11,7 @@ from chatmesh.errors import ProtocolError
 from chatmesh.ingress.bodies import PostMessage, parse_post
 from chatmesh.ingress.history import History
 from chatmesh.ingress.intake import Intake
+from chatmesh.ingress.stopping import Stopping
 from chatmesh.protocol.jsontext import clean_text
 from chatmesh.protocol.messages import WorkflowRequest
 from chatmesh.protocol.timestamps import iso
@@ -44,6 +45,7 @@ class Ingress:
         self,
         intake: Intake,
         history: History,
+        stopping: Stopping,
         settings: IngressSettings,
         *,
         pod_id: Token,
@@ -56,6 +58,7 @@ class Ingress:
     ) -> None:
         self._intake = intake
         self._history = history
+        self._stopping = stopping
         self._settings = settings
         self._pod_id = pod_id
         self._default_model = default_model
@@ -72,6 +75,7 @@ class Ingress:
             Route("POST", f"{session}/messages", self.post_message),
             Route("GET", f"{session}/messages", self.get_messages),
             Route("GET", f"{session}/messages/{{message_id}}", self.get_message),
+            Route("DELETE", f"{session}/messages/{{message_id}}", self.delete_message),
         ]
 
     async def post_message(self, http: Request) -> Response:
@@ -89,6 +93,8 @@ class Ingress:
         self._check_model(request)
         self._check_size(request)
         accepted = await self._intake.accept(request, may_be_known=may_be_known)
+        if accepted.interrupts:
+            await self._stopping.interrupt(session_id, request.message_id)
         self._expect(session_id)
         log.info(
             "ingress.accepted",
@@ -120,6 +126,14 @@ class Ingress:
 
     async def get_message(self, http: Request) -> Response:
         session_id, message_id = _token(http, "session_id"), _token(http, "message_id")
+        return json_response(await self._history.message(session_id, message_id))
+
+    async def delete_message(self, http: Request) -> Response:
+        """Stop it. 202 while it is being stopped, 200 with its state once it has ended."""
+        session_id, message_id = _token(http, "session_id"), _token(http, "message_id")
+        if await self._stopping.stop(session_id, message_id):
+            answer = {"message_id": message_id, "session_id": session_id, "status": "stopping"}
+            return json_response(answer, status=202)
         return json_response(await self._history.message(session_id, message_id))
 
     # --- a message -------------------------------------------------------------------------------------------------

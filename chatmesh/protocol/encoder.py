@@ -14,7 +14,7 @@ from chatmesh.protocol.tokens import Token
 class ChunkEncoder:
     """`next_id` goes on where the attempt before ended: ids count from 0 within a message and never come twice.
 
-    `max_text` is in characters: one character takes at most six bytes as JSON, so a sixth of a limit in bytes is safe.
+    `tokens` is what earlier attempts have shown. `max_text` is in characters: one character takes at most six bytes as JSON, so a sixth of a limit in bytes is safe.
     """
 
     def __init__(
@@ -26,6 +26,7 @@ class ChunkEncoder:
         model: str,
         attempt: int,
         next_id: int,
+        tokens: int,
         max_text: int,
     ) -> None:
         self._session_id = session_id
@@ -34,9 +35,11 @@ class ChunkEncoder:
         self._metadata = {"model": model, "attempt": attempt}
         self._max_text = max_text
         self.next_id = next_id
+        self.tokens = tokens
 
     def content(self, text: str, unix_seconds: float) -> list[bytes]:
-        """One chunk, or several where the text is larger than a message may be."""
+        """One token: one chunk, or several where the text is larger than a message may be."""
+        self.tokens += 1
         if len(text) <= self._max_text:
             return [self._chunk(text, "content", unix_seconds, self._metadata)]
         return [
@@ -44,14 +47,14 @@ class ChunkEncoder:
             for at in range(0, len(text), self._max_text)
         ]
 
-    def final(self, finish_reason: str, unix_seconds: float, *, text: str = "", tokens: int = 0) -> bytes:
+    def final(self, finish_reason: str, unix_seconds: float, *, text: str = "") -> bytes:
         """The end of an answer: stop, length, tool_calls, content_filter or cancelled."""
-        metadata = self._metadata | {"finish_reason": finish_reason, "tokens_used": tokens}
+        metadata = self._metadata | {"finish_reason": finish_reason, "tokens_used": self.tokens}
         return self._chunk(text, "content", unix_seconds, metadata, is_final=True)
 
-    def failure(self, code: str, message: str, unix_seconds: float, *, tokens: int = 0) -> bytes:
+    def failure(self, code: str, message: str, unix_seconds: float) -> bytes:
         """The end of an answer that could not be given. `message` is for people: no stack trace, no secret."""
-        metadata = self._metadata | {"finish_reason": "error", "tokens_used": tokens}
+        metadata = self._metadata | {"finish_reason": "error", "tokens_used": self.tokens}
         error = {"code": code, "message": clean_text(message)}
         return self._chunk("", "error", unix_seconds, metadata, is_final=True, error=error)
 

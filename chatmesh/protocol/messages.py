@@ -38,21 +38,35 @@ def _object(body: dict[str, Any], name: str) -> dict[str, Any]:
 
 
 def _number(body: dict[str, Any], name: str) -> float:
-    value = body.get(name, 0)
+    value = body.get(name)
+    if value is None:
+        return 0
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise ProtocolError(f"{name} must be a number, got {_kind(value)}", where=name)
     return value
 
 
 def _count(body: dict[str, Any], name: str) -> int:
-    value = body.get(name, 0)
+    value = body.get(name)
+    if value is None:
+        return 0
     if isinstance(value, bool) or not isinstance(value, int) or value < 0:
         raise ProtocolError(f"{name} must be an integer of at least 0, got {_kind(value)}", where=name)
     return value
 
 
+def _flag(body: dict[str, Any], name: str) -> bool:
+    value = body.get(name)
+    if value is not None and not isinstance(value, bool):
+        raise ProtocolError(f"{name} must be true or false, got {_kind(value)}", where=name)
+    return value is True
+
+
 def _kind(value: object) -> str:
-    return "nothing" if value is None else f"{type(value).__name__} {value!r:.40}"
+    """What was got. No text: what people wrote would get into logs with the error."""
+    if value is None:
+        return "nothing"
+    return f"{type(value).__name__} {value}" if isinstance(value, int | float) else type(value).__name__
 
 
 def unwrap(body: dict[str, Any]) -> dict[str, Any]:
@@ -143,7 +157,7 @@ class ResponseChunk:
             chunk_id=_count(body, "chunk_id"),
             chunk=_text(body, "chunk", ""),
             chunk_type=chunk_type,
-            is_final=body.get("is_final") is True,
+            is_final=_flag(body, "is_final"),
             metadata=_object(body, "metadata"),
             error={"code": _text(error, "code", ""), "message": _text(error, "message", "")}
             if error

@@ -22,6 +22,26 @@ from chatmesh.protocol import jsontext
 from chatmesh.protocol.messages import WorkflowRequest
 from chatmesh.protocol.tokens import Token, token
 
+WRITABLE_DEPTH = 250
+"""A record's chunks are written again for readers, and orjson writes 254 levels."""
+
+
+def _whole(body: dict[str, Any], name: str) -> int:
+    """Sharper than `int`, which takes nearly everything."""
+    value = body[name]
+    if type(value) is not int or value < 0:
+        raise ProtocolError(
+            f"{name} must be an integer of at least 0, got {type(value).__name__}", where=name
+        )
+    return value
+
+
+def _text(body: dict[str, Any], name: str) -> str:
+    value = body[name]
+    if not isinstance(value, str):
+        raise ProtocolError(f"{name} must be a string, got {type(value).__name__}", where=name)
+    return value
+
 
 @dataclass(frozen=True, slots=True)
 class Claim:
@@ -67,15 +87,15 @@ class Claim:
                 session_id=token(body["session_id"], "session_id"),
                 message_id=token(body["message_id"], "message_id"),
                 worker_id=token(body["worker_id"], "worker_id"),
-                boot=str(body["boot"]),
-                nonce=str(body["nonce"]),
-                attempt=int(body["attempt"]),
-                base=int(body["base"]),
-                first=int(body["first"]),
-                offset=int(body["offset"]),
-                timestamp=str(body["timestamp"]),
+                boot=_text(body, "boot"),
+                nonce=_text(body, "nonce"),
+                attempt=_whole(body, "attempt"),
+                base=_whole(body, "base"),
+                first=_whole(body, "first"),
+                offset=_whole(body, "offset"),
+                timestamp=_text(body, "timestamp"),
             )
-        except (KeyError, TypeError, ValueError) as error:
+        except KeyError as error:
             raise ProtocolError(f"not a claim: {error!r}") from error
 
 
@@ -146,6 +166,9 @@ class Record:
             body = orjson.loads(data)
         except orjson.JSONDecodeError as error:
             raise ProtocolError(f"not a record: {error}") from error
+        # Each level has a bracket; counting them costs a tenth of walking, and only a walk tells text from depth.
+        if data.count(b"{") + data.count(b"[") > WRITABLE_DEPTH:
+            jsontext.check_depth(body, "record")
         return cls.parse(body, seq)
 
     @classmethod
@@ -160,15 +183,15 @@ class Record:
             return cls(
                 session_id=token(body["session_id"], "session_id"),
                 message_id=token(body["message_id"], "message_id"),
-                offset=int(body["offset"]),
-                attempt=int(body["attempt"]),
-                token=int(body["token"]),
-                seq=int(body["seq"]) if seq is None else seq,
+                offset=_whole(body, "offset"),
+                attempt=_whole(body, "attempt"),
+                token=_whole(body, "token"),
+                seq=_whole(body, "seq") if seq is None else seq,
                 chunks=chunks,
                 request=request if isinstance(request, dict) else None,
                 reset=reset if isinstance(reset, str) else None,
             )
-        except (AttributeError, KeyError, TypeError, ValueError) as error:
+        except (AttributeError, KeyError, TypeError) as error:
             raise ProtocolError(f"not a record: {error!r}") from error
 
     @property

@@ -51,7 +51,7 @@ def worker_heartbeat(worker_id: Token) -> str:
 # --- chatmesh's own ------------------------------------------------------------------------------------------------
 
 CLAIM_ALL = "chat.session.*.claim"
-STOP_ALL = "chat.session.*.stop"
+STOP_ALL = "chat.session.*.stop.*"
 TRANSCRIPT_ALL = "chat.session.*.transcript.*"
 REGISTRY_ALL = "chat.registry.*.*"
 DEAD_LETTERS_ALL = "chat.dead.*"
@@ -60,6 +60,11 @@ DEAD_LETTERS_ALL = "chat.dead.*"
 def claim(session_id: Token) -> str:
     """Who may write this session's transcript; the stream sequence of the last one is the fence."""
     return f"chat.session.{session_id}.claim"
+
+
+def stop(session_id: Token, message_id: Token) -> str:
+    """That somebody wants this message stopped, queued or running. Pods write it, and nothing else of a session."""
+    return f"chat.session.{session_id}.stop.{message_id}"
 
 
 def transcript(session_id: Token, message_id: Token) -> str:

@@ -99,7 +99,7 @@ class Batcher(Actor[Lane]):
         body = head.encode(chunks)
         await self._transcript.append(
             lane.session_id,
-            lane.message_id,
+            head.message_id,
             lane.token,
             lane.batches,
             body,

@@ -7,6 +7,7 @@ record of a session is under way at a time: with three servers a second one coul
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from collections.abc import Callable
 from typing import Any
 
@@ -55,6 +56,8 @@ class Lane:
         self._wake = wake
         self._loop = asyncio.get_running_loop()
         self._timer: asyncio.TimerHandle | None = None
+        self._inserted: deque[tuple[Token, bytes, dict[str, Any]]] = deque()
+        self._is_ended = False
         self._failure: ChatmeshError | None = None
         self._waiter: asyncio.Future[None] | None = None
 
@@ -68,6 +71,20 @@ class Lane:
         elif is_first:
             self._timer = self._loop.call_later(self._flush_seconds, self._on_timer)
 
+    def write_final(self, chunk: bytes) -> None:
+        """The last chunk of this message."""
+        self._is_ended = True
+        self.write(chunk, urgent=True)
+
+    def insert_final(self, message_id: Token, chunk: bytes, request: dict[str, Any]) -> bool:
+        """The whole answer, a final chunk, of another message of the session: one that was stopped in the queue. It
+        gets a record of its own between ours. False: this message has ended, so the other's own turn is near."""
+        if self._is_ended or self._failure is not None:
+            return False
+        self._inserted.append((message_id, chunk, request))
+        self._touch()
+        return True
+
     @property
     def has_room(self) -> bool:
         return len(self._buffer) < self._max_waiting and self._failure is None
@@ -80,7 +97,7 @@ class Lane:
 
     async def wait_stored(self) -> None:
         """Returns when every chunk is stored and sent on. Raises like `wait_room`."""
-        while len(self._buffer) or self.in_flight is not None:
+        while len(self._buffer) or self._inserted or self.in_flight is not None:
             await self._wait()
         self.check()
 
@@ -109,10 +126,16 @@ class Lane:
     @property
     def is_ready(self) -> bool:
         """A batch is due and none is under way."""
-        return self.in_flight is None and self._failure is None and self._buffer.is_due
+        is_due = self._buffer.is_due or bool(self._inserted)
+        return self.in_flight is None and self._failure is None and is_due
 
     def take(self) -> tuple[RecordHead, list[bytes]]:
         """The next record, which is under way from now on."""
+        if self._inserted:
+            message_id, chunk, request = self._inserted.popleft()
+            head = RecordHead(self.session_id, message_id, self.offset + 1, 1, self.token, request=request)
+            self.in_flight = (head, [chunk])
+            return self.in_flight
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
@@ -131,8 +154,9 @@ class Lane:
 
     def stored(self) -> None:
         """The record under way is stored and sent on."""
+        if self.in_flight is not None and self.in_flight[0].message_id == self.message_id:
+            self.request = None
         self.in_flight = None
-        self.request = None
         self.offset += 1
         self.batches += 1
         self._release()

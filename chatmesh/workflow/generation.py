@@ -25,7 +25,6 @@ async def generate(
     A provider's failure is an answer too (an error-final). What the lane raises goes through: another worker has the
     session, or the broker stayed away.
     """
-    tokens = resume.chunks
     is_first = True
     deltas = cast("AsyncGenerator[Delta, None]", provider.generate(prompt, resume))
     try:
@@ -33,11 +32,8 @@ async def generate(
             async for delta in deltas:
                 now = time.time()
                 if delta.finish_reason is not None:
-                    lane.write(
-                        encoder.final(delta.finish_reason, now, text=delta.text, tokens=tokens), urgent=True
-                    )
+                    lane.write_final(encoder.final(delta.finish_reason, now, text=delta.text))
                     return delta.finish_reason
-                tokens += 1
                 for chunk in encoder.content(delta.text, now):
                     lane.write(chunk, urgent=is_first)
                 if is_first:
@@ -48,7 +44,7 @@ async def generate(
                     await lane.wait_room()
         raise ProviderError("the model's answer ended without saying why", code="provider_incomplete")
     except ProviderError as error:
-        lane.write(encoder.failure(error.code, error.what, time.time(), tokens=tokens), urgent=True)
+        lane.write_final(encoder.failure(error.code, error.what, time.time()))
         log.warning(
             "workflow.provider_failed",
             session_id=lane.session_id,

@@ -90,19 +90,22 @@ class Told:
     final: Record | None = None
 
 
-def told(records: list[Record], offset: int) -> Told:
-    """Sums up a message's records, oldest first; `offset` is the session's before the first of them. What was shown
-    before a reset does not count, but its chunk ids are never used again."""
+def told(records: list[Record], message_id: Token, offset: int) -> Told:
+    """Sums up `message_id` from the session's records since its first claim, oldest first; `offset` is the session's
+    before the first of them. What was shown before a reset does not count, but its chunk ids are never used again."""
     texts: list[str] = []
-    next_chunk_id = 0
+    next_chunk_id, count = 0, 0
     final: Record | None = None
     for record in records:
+        offset = record.offset
+        if record.message_id != message_id:
+            continue
+        count += 1
         if record.reset is not None:
             texts.clear()
         for chunk in record.chunks:
             next_chunk_id = int(chunk["chunk_id"]) + 1
             if chunk["chunk_type"] == "content" and not chunk["is_final"]:
                 texts.append(chunk["chunk"])
-        offset = record.offset
         final = record if record.final is not None else final
-    return Told("".join(texts), len(texts), next_chunk_id, offset, len(records), final)
+    return Told("".join(texts), len(texts), next_chunk_id, offset, count, final)

@@ -1,0 +1,126 @@
+"""Claims: how a worker gets a session to itself, and learns what is told already."""
+
+from __future__ import annotations
+
+import secrets
+import time
+from dataclasses import dataclass
+
+from chatmesh.broker import Broker, HeldClaim
+from chatmesh.errors import ProtocolError
+from chatmesh.protocol import subjects
+from chatmesh.protocol.messages import HealthResponse, WorkflowRequest
+from chatmesh.protocol.records import Claim, Record
+from chatmesh.protocol.timestamps import iso
+from chatmesh.protocol.tokens import Token
+from chatmesh.telemetry import metrics
+from chatmesh.workflow.plan import Told, told
+
+READ_SECONDS = 10.0
+"""Of one page. Before a claim nothing is lost by giving up, after it little: the request is delivered again."""
+
+CLAIM_SECONDS = 10.0
+PAGE_RECORDS = 256
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """Who this worker is; `boot` names this life of it."""
+
+    worker_id: Token
+    boot: str
+
+
+@dataclass(frozen=True, slots=True)
+class Claimed:
+    """Our claim: its fence token, which attempt at the message this is, and what is told under earlier ones."""
+
+    token: int
+    attempt: int
+    told: Told
+
+
+class Claims:
+    """Writes claims for one worker. Every method returns None where somebody else was faster."""
+
+    def __init__(self, identity: Identity, broker: Broker, *, holder_seconds: float) -> None:
+        self._identity = identity
+        self._broker = broker
+        self._holder_seconds = holder_seconds
+
+    async def begin(self, request: WorkflowRequest, after: int, offset: int) -> Claimed | None:
+        """Nobody has worked on this message; the session stands at `offset`."""
+        claim = self._claim(request, attempt=1, base=offset, first=0, offset=offset)
+        token = await self._broker.transcript.claim(claim, after=after, seconds=CLAIM_SECONDS)
+        return None if token is None else Claimed(token, 1, Told(offset=offset))
+
+    async def go_on(self, request: WorkflowRequest, held: HeldClaim) -> Claimed | None:
+        """Somebody has begun this message and is gone."""
+        attempt = held.claim.attempt + 1
+        claim = self._claim(
+            request, attempt=attempt, base=held.claim.base, first=held.first, offset=held.claim.offset
+        )
+        token = await self._broker.transcript.claim(claim, after=held.token, seconds=CLAIM_SECONDS)
+        if token is None:
+            return None
+        metrics.takeovers.inc()
+        # Only now: until our claim stood, its holder could still have stored another record.
+        records = await self._read(request.session_id, held.first)
+        return Claimed(token, attempt, told(records, request.message_id, held.claim.base))
+
+    async def recount(self, request: WorkflowRequest, held: HeldClaim) -> Claimed | None:
+        """Another message was abandoned: fences it off, counts its records, and claims again with the right offset."""
+        fence = self._claim(request, attempt=0, base=held.claim.offset, first=0, offset=held.claim.offset)
+        token = await self._broker.transcript.claim(fence, after=held.token, seconds=CLAIM_SECONDS)
+        if token is None:
+            return None
+        records = await self._read(request.session_id, held.first)
+        offset = records[-1].offset if records else held.claim.offset
+        return await self.begin(request, token, offset)
+
+    async def is_held(self, held: HeldClaim, *, is_held_here: bool) -> bool:
+        """Whether the claim's holder lives and is still at it: a broker restart or a new leader redelivers every lease
+        while its owner lives, and claiming then would pay the model twice."""
+        claim = held.claim
+        if claim.worker_id == self._identity.worker_id and claim.boot == self._identity.boot:
+            return is_held_here
+        question = b'{"session_id":"%b","message_id":"%b"}' % (
+            claim.session_id.encode(),
+            claim.message_id.encode(),
+        )
+        reply = await self._broker.requests.request(
+            subjects.worker_health(claim.worker_id), question, seconds=self._holder_seconds
+        )
+        if reply is None:
+            return False
+        try:
+            health = HealthResponse.decode(reply.data)
+        except ProtocolError:
+            return False
+        return health.boot == claim.boot and health.holding is True
+
+    def _claim(self, request: WorkflowRequest, *, attempt: int, base: int, first: int, offset: int) -> Claim:
+        return Claim(
+            session_id=request.session_id,
+            message_id=request.message_id,
+            worker_id=self._identity.worker_id,
+            boot=self._identity.boot,
+            nonce=secrets.token_hex(8),
+            attempt=attempt,
+            base=base,
+            first=first,
+            offset=offset,
+            timestamp=iso(time.time()),
+        )
+
+    async def _read(self, session_id: Token, seq: int) -> list[Record]:
+        """The session's records behind a claim: of its message, and of others that its holder ended meanwhile."""
+        records: list[Record] = []
+        while True:
+            page = await self._broker.transcript.page(
+                session_id, seq=seq, limit=PAGE_RECORDS, seconds=READ_SECONDS
+            )
+            records += page.records
+            seq = page.next_seq
+            if not page.more:
+                return records
