@@ -5,7 +5,7 @@ chosen here.
 
     root ─┬─ nats-server         (embedded mode)
           ├─ broker  ─┬─ connection ─ replies ─ publisher ─ streams
-          ├─ worker  ─┬─ identity ─ roster ─ router ─ batcher ─ leases ─ stops ─ desk ─ health ─ beacon ─ puller
+          ├─ worker  ─┬─ identity ─ roster ─ router ─ batcher ─ leases ─ stops ─ health ─ beacon ─ desk ─ puller
           └─ pod     ─┬─ identity ─ roster ─ holdings ─ mender ─ pulse ─ responses ─ broadcasts ─ health ─ beacon ─ server
 
 Pod and worker meet only over NATS, in one process too.
@@ -22,7 +22,7 @@ from chatmesh.devbroker import EmbeddedServer
 from chatmesh.devbroker.service import EmbeddedBroker
 from chatmesh.hub import BroadcastInbox, EventStreams, Hub, HubSettings, Mender, Pulse, ResponseInbox
 from chatmesh.hub.channel import Channel
-from chatmesh.ingress import History, Ingress, IngressSettings, Intake, IntakeSettings, Stopping
+from chatmesh.ingress import Erasing, History, Ingress, IngressSettings, Intake, IntakeSettings, Stopping
 from chatmesh.kernel import (
     Child,
     EventKind,
@@ -180,6 +180,7 @@ class Mesh:
             free_slots=lambda: desk.free_slots,
             on_delivery=desk.mailbox.send_nowait,
             max_slots=concurrency,
+            on_refused=broker.streams.doubt,
         )
 
         def vitals() -> Vitals:
@@ -207,9 +208,10 @@ class Mesh:
             _child("leases", leases),
             _child("stop-sweep", sweep),
             _child("stops", stops),
-            _child("desk", desk, drain_seconds=config.worker.drain_seconds),
+            # Both outlive the desk's drain: one who leaves still answers, and is asked whether it does.
             _child("health", health),
             _child("beacon", beacon),
+            _child("desk", desk, drain_seconds=config.worker.drain_seconds),
             _child("puller", puller),
         ]
 
@@ -217,6 +219,7 @@ class Mesh:
         config, broker = self.config, self.broker
         roster = Roster(config.heartbeat.interval_seconds)
         holdings = Holdings(broker.connection, broker.registry, pod_id=self.id, boot=self.boot)
+        broker.streams.on_remade(holdings.tell_again)
         mending = Mailbox[Channel](MENDING, name="mender")
         hub_settings = HubSettings(
             max_connections=config.sse.max_connections,
@@ -263,10 +266,12 @@ class Mesh:
     def _server(self, hub: Hub, streams: EventStreams, roster: Roster) -> Server:
         config, broker = self.config, self.broker
         limit = config.sessions.queue_limit
+        stopping = Stopping(broker.queue, broker.transcript, queue_limit=limit)
         ingress = Ingress(
             Intake(broker.queue, broker.transcript, IntakeSettings(config.sessions.on_busy, limit)),
-            History(broker.queue, broker.transcript, queue_limit=limit),
-            Stopping(broker.queue, broker.transcript, queue_limit=limit),
+            History(broker.queue, broker.transcript, broker.sessions, queue_limit=limit),
+            stopping,
+            Erasing(broker.queue, broker.transcript, stopping, queue_limit=limit),
             IngressSettings(config.http.max_body_bytes, config.http.request_timeout_seconds),
             pod_id=self.id,
             default_model=config.default_model,

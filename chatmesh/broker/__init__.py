@@ -17,8 +17,9 @@ from chatmesh.broker.puller import Delivery, Puller
 from chatmesh.broker.registry import Heartbeats, Holder, Registry
 from chatmesh.broker.replies import Replies
 from chatmesh.broker.requests import Queued, RequestQueue
+from chatmesh.broker.sessions import SessionRow, Sessions
 from chatmesh.broker.streams import CONSUMER, REQUESTS, ConsumerSpec, StreamSettings
-from chatmesh.broker.transcript import HeldClaim, Records, Transcript
+from chatmesh.broker.transcript import HeldClaim, MessageState, Records, SessionState, Transcript
 
 __all__ = [
     "CONSUMER",
@@ -36,6 +37,7 @@ __all__ = [
     "Inbox",
     "JetStreamApi",
     "Listener",
+    "MessageState",
     "Msg",
     "PubAck",
     "Publisher",
@@ -46,6 +48,9 @@ __all__ = [
     "Replies",
     "RequestQueue",
     "Requests",
+    "SessionRow",
+    "SessionState",
+    "Sessions",
     "Stored",
     "StreamSettings",
     "Transcript",

@@ -107,10 +107,17 @@ class DirectGet:
     """Reads any stream that allows it. Stateless but for the requests under way."""
 
     def __init__(
-        self, connection: Connection, replies: Replies, *, clock: Callable[[], float] = time.monotonic
+        self,
+        connection: Connection,
+        replies: Replies,
+        *,
+        on_unheard: Callable[[], None] = lambda: None,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
+        """`on_unheard` is told when a stream does not answer."""
         self._connection = connection
         self._replies = replies
+        self._on_unheard = on_unheard
         self._clock = clock
 
     async def last(self, stream: str, subject: str, *, seconds: float) -> Stored | None:
@@ -130,7 +137,9 @@ class DirectGet:
 
     async def each_last(self, stream: str, *patterns: str, seconds: float) -> list[Stored]:
         """The last message of every subject that matches; raises BrokerError past 1,024 of them."""
-        page = await self._get(stream, {"multi_last": patterns, "batch": MAX_SUBJECTS}, seconds, single=False)
+        page = await self._get(
+            stream, {"multi_last": list(patterns), "batch": MAX_SUBJECTS}, seconds, single=False
+        )
         return page.messages
 
     async def _get(self, stream: str, request: dict[str, Any], seconds: float, *, single: bool) -> Page:
@@ -142,6 +151,7 @@ class DirectGet:
             )
             if page is not None:
                 return page
+            self._on_unheard()
             if self._clock() >= deadline:
                 raise BrokerUnreachableError(
                     "the transcript could not be read in time",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable
 from contextlib import suppress
 
@@ -14,6 +15,7 @@ from chatmesh.broker.publisher import Publisher
 from chatmesh.broker.registry import Heartbeats, Registry
 from chatmesh.broker.replies import Replies
 from chatmesh.broker.requests import RequestQueue
+from chatmesh.broker.sessions import Sessions
 from chatmesh.broker.streams import CONSUMER, REQUESTS, TRANSCRIPT, ConsumerSpec, StreamSettings, declared
 from chatmesh.broker.transcript import Transcript
 from chatmesh.errors import BrokerError, BrokerUnreachableError
@@ -25,10 +27,16 @@ log = get_logger("broker")
 
 RETRY_SECONDS = 2.0
 
+LOOK_SECONDS = 10.0
+"""Between looks at the streams: nobody says when an operator deletes one."""
+
+DOUBT_SECONDS = 0.5
+"""Between looks while a stream does not answer."""
+
 
 class StreamKeeper(Service):
-    """Ensures the streams before anybody uses them, and looks again after every reconnect: one that was deleted under
-    us is made anew, and the epoch that positions carry is read."""
+    """Ensures the streams before anybody uses them, and looks again after every reconnect, whenever one does not answer,
+    and now and then: one that was deleted under us is made anew, and the epoch that positions carry is read."""
 
     def __init__(
         self, connection: Connection, api: JetStreamApi, settings: StreamSettings, consumer: ConsumerSpec
@@ -39,6 +47,9 @@ class StreamKeeper(Service):
         self._consumer = consumer
         self._changed = asyncio.Event()
         self._draining = False
+        self._births: dict[str, int] = {}
+        self._listeners: list[Callable[[], None]] = []
+        self._next_look = 0.0
         self.epoch = ""
         self.problem: BrokerError | None = None
         connection.on_change(self._changed.set)
@@ -47,7 +58,9 @@ class StreamKeeper(Service):
         await self._ensure()
         started()
         while not self._draining:
-            await self._changed.wait()
+            with suppress(TimeoutError):
+                async with asyncio.timeout(LOOK_SECONDS):
+                    await self._changed.wait()
             self._changed.clear()
             if self._connection.is_connected and not self._draining:
                 await self._check()
@@ -55,6 +68,18 @@ class StreamKeeper(Service):
     def drain(self) -> None:
         self._draining = True
         self._changed.set()
+
+    def doubt(self) -> None:
+        """A stream or the consumer did not answer: perhaps it is gone. Only signals, and may be called often."""
+        now = time.monotonic()
+        if now >= self._next_look:
+            self._next_look = now + DOUBT_SECONDS
+            self._changed.set()
+
+    def on_remade(self, listener: Callable[[], None]) -> None:
+        """Calls `listener` when a stream turned out to be another one than before: what was in it is gone. It must only
+        signal."""
+        self._listeners.append(listener)
 
     async def _check(self) -> None:
         """After a reconnect the streams may be slow to come, or gone. A difference is explained, not fatal: the process
@@ -71,11 +96,18 @@ class StreamKeeper(Service):
                 asyncio.get_running_loop().call_later(RETRY_SECONDS, self._changed.set)
 
     async def _ensure(self) -> None:
+        before = dict(self._births)
         for spec in declared(self._settings):
             state = await ensure_stream(self._api, spec)
+            self._births[spec.name] = state.created_unix_ms
             if spec.name == TRANSCRIPT:
                 self.epoch = epoch_of(state.created_unix_ms)
         await ensure_consumer(self._api, self._consumer)
+        remade = [name for name, birth in before.items() if self._births[name] != birth]
+        if remade:
+            log.warning("broker.streams_remade", streams=remade)
+            for listener in self._listeners:
+                listener()
 
 
 class Broker:
@@ -86,15 +118,16 @@ class Broker:
     ) -> None:
         self.connection = Connection(address)
         self.replies = Replies(self.connection)
-        self.publisher = Publisher(self.connection, self.replies)
+        self.publisher = Publisher(self.connection, self.replies, on_unheard=self._doubt)
         self.requests = Requests(self.connection, self.replies)
         self.api = JetStreamApi(self.requests)
         self.streams = StreamKeeper(
             self.connection, self.api, settings, ConsumerSpec(REQUESTS, CONSUMER, ack_wait_seconds)
         )
-        self.direct_get = DirectGet(self.connection, self.replies)
+        self.direct_get = DirectGet(self.connection, self.replies, on_unheard=self._doubt)
         self.transcript = Transcript(self.direct_get, self.publisher, lambda: self.streams.epoch)
         self.queue = RequestQueue(self.direct_get, self.publisher)
+        self.sessions = Sessions(self.api, self.direct_get, self.queue)
         self.registry = Registry(self.direct_get, self.publisher)
         self.heartbeats = Heartbeats(self.connection, self.direct_get)
 
@@ -106,6 +139,9 @@ class Broker:
             ("publisher", self.publisher),
             ("streams", self.streams),
         )
+
+    def _doubt(self) -> None:
+        self.streams.doubt()
 
     @property
     def is_ready(self) -> bool:

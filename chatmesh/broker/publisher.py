@@ -69,6 +69,7 @@ class _Entry:
     headers: dict[str, str]
     done: Done
     deadline: float
+    waits_for_room: bool
     reply: str = ""
     next_send: float = 0.0
     was_sent: bool = False
@@ -78,9 +79,13 @@ class _Entry:
 class Publisher(Service):
     """Sends, waits for the acknowledgement, sends again. One for the process."""
 
-    def __init__(self, connection: Connection, replies: Replies) -> None:
+    def __init__(
+        self, connection: Connection, replies: Replies, *, on_unheard: Callable[[], None] = lambda: None
+    ) -> None:
+        """`on_unheard` is told, often perhaps, when no stream listens to a subject."""
         self._connection = connection
         self._replies = replies
+        self._on_unheard = on_unheard
         self._pending: dict[str, _Entry] = {}
         self._draining = asyncio.Event()
         self._kick = asyncio.Event()
@@ -101,7 +106,9 @@ class Publisher(Service):
             if not answer.done():
                 answer.set_result(result)
 
-        entry = await self.send(subject, body, message_headers, done, deadline_seconds=deadline_seconds)
+        entry = await self.send(
+            subject, body, message_headers, done, deadline_seconds=deadline_seconds, waits_for_room=False
+        )
         try:
             result = await answer
         finally:
@@ -118,9 +125,11 @@ class Publisher(Service):
         done: Done,
         *,
         deadline_seconds: float,
+        waits_for_room: bool = True,
     ) -> str:
         """Like `publish`, but calls `done` from the replies' actor instead of making a future. `done` must only note
-        and signal. Returns a handle for nobody's use but ours. Raises CapacityError only."""
+        and signal. `waits_for_room`: a full stream is asked again until the deadline. Returns a handle for nobody's use
+        but ours. Raises CapacityError only."""
         if len(self._pending) >= MAX_PENDING:
             raise CapacityError(f"{MAX_PENDING} messages wait for their acknowledgement", where=subject)
         if len(body) > self._connection.max_payload:
@@ -128,7 +137,8 @@ class Publisher(Service):
                 f"a message of {len(body)} bytes is past the broker's {self._connection.max_payload}",
                 where=subject,
             )
-        entry = _Entry(subject, body, message_headers, done, time.monotonic() + deadline_seconds)
+        deadline = time.monotonic() + deadline_seconds
+        entry = _Entry(subject, body, message_headers, done, deadline, waits_for_room)
         entry.reply = self._replies.expect(lambda message: self._on_reply(entry, message))
         self._pending[entry.reply] = entry
         await self._transmit(entry)
@@ -187,7 +197,8 @@ class Publisher(Service):
     def _on_reply(self, entry: _Entry, message: Msg) -> bool:
         status = message.headers.get(headers.STATUS) if message.headers else None
         if status is not None:
-            # 503: no stream listens, as while a leader is chosen or a broker restarts.
+            # 503: no stream listens, as while a leader is chosen or a broker restarts, or where it was deleted.
+            self._on_unheard()
             entry.next_send = time.monotonic() + AGAIN_SECONDS
             return False
         answer = orjson.loads(message.data)
@@ -196,7 +207,9 @@ class Publisher(Service):
             metrics.publish_seconds.observe(time.monotonic() - entry.began)
             self._finish(entry, PubAck(answer["seq"], bool(answer.get("duplicate"))))
             return True
-        if error.get("err_code") in TRANSIENT or error.get("code") == 503:
+        # A full stream says 503 too. Who waits for the answer hears of it; a record is kept until there is room.
+        is_full = error.get("err_code") in FULL and not entry.waits_for_room
+        if error.get("err_code") in TRANSIENT or (error.get("code") == 503 and not is_full):
             entry.next_send = time.monotonic() + AGAIN_SECONDS
             return False
         self._finish(entry, _refusal(entry.subject, error))

@@ -128,6 +128,7 @@ class Puller(Service):
         free_slots: Callable[[], int],
         on_delivery: Callable[[Delivery], None],
         max_slots: int,
+        on_refused: Callable[[], None] = lambda: None,
     ) -> None:
         self._connection = connection
         self._requests = requests
@@ -135,6 +136,7 @@ class Puller(Service):
         self._free_slots = free_slots
         self._on_delivery = on_delivery
         self._max_slots = max_slots
+        self._on_refused = on_refused
         self._pulls: dict[str, _Pull] = {}
         self._numbers = itertools.count()
         self._wake = asyncio.Event()
@@ -232,6 +234,7 @@ class Puller(Service):
         self._blocked_until = time.monotonic() + self._backoff
         self._backoff = min(2 * self._backoff, MAX_BACKOFF_SECONDS)
         log.warning("broker.pull_refused", status=status, reason=why, subject=self._next)
+        self._on_refused()
         asyncio.get_running_loop().call_later(self._backoff, self._wake.set)
 
     def _on_change(self) -> None:

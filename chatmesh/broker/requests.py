@@ -9,10 +9,11 @@ from dataclasses import dataclass
 
 from chatmesh.broker.direct_get import DirectGet
 from chatmesh.broker.publisher import PubAck, Publisher
-from chatmesh.broker.streams import REQUESTS
+from chatmesh.broker.streams import DEAD_LETTERS, REQUESTS
 from chatmesh.errors import ProtocolError
 from chatmesh.protocol import headers, subjects
 from chatmesh.protocol.messages import WorkflowRequest
+from chatmesh.protocol.records import TOMBSTONE
 from chatmesh.protocol.tokens import Token
 
 
@@ -31,13 +32,18 @@ class RequestQueue:
         self._direct_get = direct_get
         self._publisher = publisher
 
-    async def submit(self, request: WorkflowRequest, *, only_if_free: bool, seconds: float) -> PubAck:
+    async def submit(
+        self, request: WorkflowRequest, *, only_if_free: bool, seconds: float, again: bool = False
+    ) -> PubAck:
         """Stores the request; returns JetStream's acknowledgement (`duplicate`: its id was there already).
 
+        `again`: JetStream remembers the id, but its request is gone (erased with its session), so this one is another.
         `only_if_free` stores it only while nothing of the session is queued or running, else FencedError. Errors as in
         `Publisher.publish`.
         """
         message_headers = headers.own() | {headers.MSG_ID: f"{request.session_id}:{request.message_id}"}
+        if again:
+            message_headers[headers.MSG_ID] += f":{request.correlation_id}"
         if only_if_free:
             message_headers[headers.EXPECTED_SUBJECT_SEQUENCE] = "0"
         return await self._publisher.publish(
@@ -47,14 +53,29 @@ class RequestQueue:
             deadline_seconds=seconds,
         )
 
+    async def submit_erase(
+        self, session_id: Token, erase_id: Token, body: bytes, *, seconds: float
+    ) -> PubAck:
+        """Queues the erasing of the session behind everything that was accepted for it."""
+        message_headers = headers.own() | {
+            headers.MSG_ID: f"{session_id}:{erase_id}",
+            headers.ERASE: erase_id,
+        }
+        return await self._publisher.publish(
+            subjects.execute(session_id), body, message_headers=message_headers, deadline_seconds=seconds
+        )
+
     async def queued(self, session_id: Token, *, limit: int, seconds: float) -> list[Queued]:
-        """The session's unanswered requests, oldest first, at most `limit`. Undecodable ones are left out: the worker
-        that meets them makes dead letters of them."""
+        """The session's unanswered requests, oldest first, of the first `limit`: without those that are about to be
+        erased. Undecodable ones are left out: the worker that meets them makes dead letters of them."""
         page = await self._direct_get.page(
             REQUESTS, subjects.execute(session_id), seq=1, limit=limit, seconds=seconds
         )
         found: list[Queued] = []
         for stored in page.messages:
+            if headers.ERASE in stored.headers:
+                found.clear()
+                continue
             try:
                 found.append(Queued(stored.seq, WorkflowRequest.decode(stored.body)))
             except ProtocolError:
@@ -65,6 +86,18 @@ class RequestQueue:
         """The sequence of the session's oldest unanswered request, or None."""
         stored = await self._direct_get.first(REQUESTS, subjects.execute(session_id), seconds=seconds)
         return None if stored is None else stored.seq
+
+    async def forget_dead_letters(self, session_id: Token, *, seconds: float) -> None:
+        """Replaces the session's dead letters, if it has any, by a tombstone."""
+        subject = subjects.dead_letter(session_id)
+        last = await self._direct_get.last(DEAD_LETTERS, subject, seconds=seconds)
+        if last is not None and last.body != TOMBSTONE:
+            await self._publisher.publish(
+                subject,
+                TOMBSTONE,
+                message_headers=headers.own() | {headers.ROLLUP: "sub"},
+                deadline_seconds=seconds,
+            )
 
     async def bury(self, session_id: Token, seq: int, body: bytes, reason: str, *, seconds: float) -> None:
         """Stores a copy of the request at `seq` among the dead letters, with the reason; once, however often called."""

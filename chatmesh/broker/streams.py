@@ -110,7 +110,7 @@ def declared(settings: StreamSettings) -> tuple[StreamSpec, ...]:
         ),
         StreamSpec(
             TRANSCRIPT,
-            (subjects.CLAIM_ALL, subjects.STOP_ALL, subjects.TRANSCRIPT_ALL),
+            (subjects.CLAIM_ALL, subjects.STOP_ALL, subjects.ERASED_ALL, subjects.TRANSCRIPT_ALL),
             settings.transcript_max_bytes,
             settings.transcript_max_age_seconds,
             replicas=settings.replicas,
@@ -142,5 +142,6 @@ def declared(settings: StreamSettings) -> tuple[StreamSpec, ...]:
             settings.dead_letters_max_bytes,
             settings.transcript_max_age_seconds,
             replicas=settings.replicas,
+            allow_rollup_hdrs=True,
         ),
     )

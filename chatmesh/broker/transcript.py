@@ -14,7 +14,7 @@ from chatmesh.broker.publisher import Done, Publisher
 from chatmesh.broker.streams import TRANSCRIPT
 from chatmesh.errors import FencedError, ProtocolError
 from chatmesh.protocol import headers, subjects
-from chatmesh.protocol.records import Claim, Record
+from chatmesh.protocol.records import TOMBSTONE, Claim, Erasure, Record
 from chatmesh.protocol.tokens import Token
 from chatmesh.telemetry import get_logger, metrics
 
@@ -51,6 +51,28 @@ class MessageState:
     claim: HeldClaim | None
     record: Record | None
     is_stopped: bool
+    erasure: Erasure | None
+
+    @property
+    def shown(self) -> Record | None:
+        """The last record, as far as readers may see it."""
+        is_erased = (
+            self.record is not None and self.erasure is not None and self.record.token < self.erasure.seq
+        )
+        return None if is_erased else self.record
+
+
+@dataclass(frozen=True, slots=True)
+class SessionState:
+    """Who has the session, as far as it was not erased since; and what was erased."""
+
+    claim: HeldClaim | None
+    erasure: Erasure | None
+
+    @property
+    def floor(self) -> int:
+        """Records under claims up to this sequence are erased."""
+        return self.erasure.seq if self.erasure is not None else 0
 
 
 class Transcript:
@@ -67,14 +89,54 @@ class Transcript:
         return self._epoch()
 
     async def state(self, session_id: Token, message_id: Token, *, seconds: float) -> MessageState:
-        """The session's claim, the message's last record and its stop, by one request."""
+        """The session's claim, the message's last record and its stop, by one request. What was erased is still seen
+        here: a worker has to follow every claim."""
         claim, record = subjects.claim(session_id), subjects.transcript(session_id, message_id)
-        stop = subjects.stop(session_id, message_id)
+        stop, erased = subjects.stop(session_id, message_id), subjects.erased(session_id)
         found = {
             stored.subject: stored
-            for stored in await self._direct_get.each_last(TRANSCRIPT, claim, record, stop, seconds=seconds)
+            for stored in await self._direct_get.each_last(
+                TRANSCRIPT, claim, record, stop, erased, seconds=seconds
+            )
         }
-        return MessageState(_claim(found.get(claim)), _record(found.get(record)), stop in found)
+        return MessageState(
+            _claim(found.get(claim)), _record(found.get(record)), stop in found, _erasure(found.get(erased))
+        )
+
+    async def session(self, session_id: Token, *, seconds: float) -> SessionState:
+        """What readers may see of the session's state, by one request."""
+        claim, erased = subjects.claim(session_id), subjects.erased(session_id)
+        found = {
+            stored.subject: stored
+            for stored in await self._direct_get.each_last(TRANSCRIPT, claim, erased, seconds=seconds)
+        }
+        held = visible_claim(found.get(claim), found.get(erased))
+        return SessionState(held, _erasure(found.get(erased)))
+
+    async def mark_erased(
+        self, session_id: Token, erase_id: Token, queue_seq: int, timestamp: str, *, seconds: float
+    ) -> None:
+        """From here on nobody sees what was claimed before. Once for each erase request, whoever writes it."""
+        await self._publisher.publish(
+            subjects.erased(session_id),
+            Erasure.encode(session_id, queue_seq, timestamp),
+            message_headers=headers.own() | {headers.MSG_ID: f"{session_id}:erased:{erase_id}"},
+            deadline_seconds=seconds,
+        )
+
+    async def bury(self, session_id: Token, message_id: Token, token: int, *, seconds: float) -> None:
+        """Replaces everything stored of a message by a tombstone, under the claim `token`."""
+        message_headers = headers.own() | {
+            headers.ROLLUP: "sub",
+            headers.EXPECTED_SUBJECT_SEQUENCE: str(token),
+            headers.EXPECTED_SUBJECT: subjects.claim(session_id),
+        }
+        await self._publisher.publish(
+            subjects.transcript(session_id, message_id),
+            TOMBSTONE,
+            message_headers=message_headers,
+            deadline_seconds=seconds,
+        )
 
     async def stop(self, session_id: Token, message_id: Token, body: bytes, *, seconds: float) -> None:
         """Stores that the message is to be stopped; once, however often asked."""
@@ -106,9 +168,17 @@ class Transcript:
         return _record(stored)
 
     async def page(
-        self, session_id: Token, *, message_id: Token | None = None, seq: int, limit: int, seconds: float
+        self,
+        session_id: Token,
+        *,
+        message_id: Token | None = None,
+        seq: int,
+        limit: int,
+        seconds: float,
+        floor: int = 0,
     ) -> Records:
-        """Records of the session (or of one message) from stream sequence `seq` on, at most `limit`."""
+        """Records of the session (or of one message) from stream sequence `seq` on, at most `limit`; without those
+        under claims up to `floor`, which were erased."""
         subject = (
             subjects.transcript_of(session_id)
             if message_id is None
@@ -117,7 +187,9 @@ class Transcript:
         page = await self._direct_get.page(TRANSCRIPT, subject, seq=seq, limit=limit, seconds=seconds)
         next_seq = page.messages[-1].seq + 1 if page.messages else seq
         return Records(
-            [record for stored in page.messages if (record := _readable(stored))], next_seq, page.more
+            [record for stored in page.messages if (record := _readable(stored)) and record.token > floor],
+            next_seq,
+            page.more,
         )
 
     async def claim(self, claim: Claim, *, after: int, seconds: float) -> int | None:
@@ -162,17 +234,33 @@ class Transcript:
         )
 
 
+def visible_claim(claim: Stored | None, erased: Stored | None) -> HeldClaim | None:
+    """The claim, unless the session was erased since, or is being erased under it."""
+    held = _claim(claim)
+    if held is None or held.claim.erases or (erased is not None and held.token < erased.seq):
+        return None
+    return held
+
+
 def _claim(stored: Stored | None) -> HeldClaim | None:
     return None if stored is None else HeldClaim(Claim.decode(stored.body), stored.seq)
 
 
 def _record(stored: Stored | None) -> Record | None:
-    return None if stored is None else Record.decode(stored.body, stored.seq)
+    if stored is None or stored.body == TOMBSTONE:
+        return None
+    return Record.decode(stored.body, stored.seq)
+
+
+def _erasure(stored: Stored | None) -> Erasure | None:
+    return None if stored is None else Erasure.decode(stored.body, stored.seq)
 
 
 def _readable(stored: Stored) -> Record | None:
     """A record, or None for what is none: somebody else may write to the subject, and one bad body must not take the
     session's whole replay with it."""
+    if stored.body == TOMBSTONE:
+        return None
     try:
         return Record.decode(stored.body, stored.seq)
     except ProtocolError as error:

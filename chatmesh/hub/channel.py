@@ -31,6 +31,7 @@ class Channel:
         "_ahead",
         "_foreign",
         "_mend",
+        "floor",
         "heard",
         "heard_seq",
         "is_active",
@@ -52,6 +53,7 @@ class Channel:
         self.live: set[Reader] = set()
         self.last = 0
         self.last_seq = 0
+        self.floor = 0
         self.heard = 0
         self.heard_seq = 0
         self.is_active = False

@@ -63,7 +63,7 @@ class Hub:
 
     def leave(self, channel: Channel) -> None:
         channel.readers -= 1
-        if not channel.readers:
+        if not channel.readers and self._channels.get(channel.session_id) is channel:
             del self._channels[channel.session_id]
 
     def add(self, reader: Reader) -> None:
@@ -110,6 +110,18 @@ class Hub:
         for channel in self._channels.values():
             if channel.live:
                 self.mend(channel)
+
+    @property
+    def epoch(self) -> str:
+        """Of the transcript as it is now."""
+        return self._transcript.epoch
+
+    def begin_epoch(self) -> None:
+        """The transcript is another one, and offsets count from 1 again. Every stream ends; its reader comes back with
+        a position of the old epoch, and gets a reset."""
+        for reader in list(self.readers):
+            reader.finish()
+        self._channels.clear()
 
     def say_goodbye(self) -> None:
         """This pod is leaving: every reader is told, and comes back to another pod. Native streams end cleanly: their

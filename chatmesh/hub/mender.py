@@ -53,7 +53,7 @@ class Mender(Actor[Channel]):
         seq = channel.last_seq + 1
         while channel.live:
             page = await self._transcript.page(
-                channel.session_id, seq=seq, limit=PAGE_RECORDS, seconds=READ_SECONDS
+                channel.session_id, seq=seq, limit=PAGE_RECORDS, seconds=READ_SECONDS, floor=channel.floor
             )
             now = time.monotonic()
             for record in page.records:

@@ -37,6 +37,7 @@ class Pulse(Service):
     async def run(self, started: Callable[[], None]) -> None:
         started()
         next_keepalive = 0.0
+        epoch = self._hub.epoch
         while not self._is_draining:
             with suppress(TimeoutError):
                 async with asyncio.timeout(TICK_SECONDS):
@@ -45,6 +46,10 @@ class Pulse(Service):
                 # Whatever was sent while we were away did not come.
                 self._hub.mend_all()
             self._changed.clear()
+            if epoch != self._hub.epoch:
+                epoch = self._hub.epoch
+                log.warning("hub.epoch_changed", readers=len(self._hub.readers))
+                self._hub.begin_epoch()
             now = time.monotonic()
             self._check_tails(now)
             for channel in self._hub.channels():

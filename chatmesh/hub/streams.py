@@ -7,7 +7,7 @@ import random
 import time
 from collections.abc import Awaitable, Callable, Mapping
 
-from chatmesh.broker import Transcript
+from chatmesh.broker import HeldClaim, SessionState, Transcript
 from chatmesh.errors import BrokerError, ProtocolError
 from chatmesh.hub.channel import Channel
 from chatmesh.hub.hub import RETRY_MS, Hub
@@ -80,45 +80,46 @@ class EventStreams:
         self, session_id: Token, message_id: Token | None, text: str | None, *, from_start: bool
     ) -> Start | None:
         """None: the one message asked for has ended, and its reader has everything."""
+        session = await self._transcript.session(session_id, seconds=READ_SECONDS)
         if text:
-            return await self._from_position(session_id, message_id, text)
+            return await self._from_position(session_id, message_id, text, session.floor)
         if from_start:
-            return Start(START, 1)
+            return Start(START, 1, floor=session.floor)
         if message_id is not None:
             return await self._from_the_beginning(session_id, message_id)
-        return await self._from_the_unfinished(session_id)
+        return await self._from_the_unfinished(session_id, session)
 
-    async def _from_position(self, session_id: Token, message_id: Token | None, text: str) -> Start | None:
+    async def _from_position(
+        self, session_id: Token, message_id: Token | None, text: str, floor: int
+    ) -> Start | None:
         position = self._hub.scope(session_id).read(text)
-        if position is None:
-            return Start(START, 1, reset="position_unknown")
+        if position is None or (position.offset > 0 and position.seq < floor):
+            return Start(START, 1, reset="position_unknown", floor=floor)
         if message_id is not None:
             last = await self._transcript.last_record(session_id, message_id, seconds=READ_SECONDS)
-            is_over = last is not None and last.final is not None
-            if (
-                is_over
-                and last is not None
-                and (position.offset, position.index) >= (last.offset, last.events)
-            ):
-                return None
-        return Start(position, max(1, position.seq), is_claimed=True)
+            if last is not None and last.final is not None:
+                has_all = (position.offset, position.index) >= (last.offset, last.events)
+                if has_all:
+                    return None
+        return Start(position, max(1, position.seq), is_claimed=True, floor=floor)
 
     async def _from_the_beginning(self, session_id: Token, message_id: Token) -> Start:
         """Of one message. One that has not begun will lie behind the last claim."""
         state = await self._transcript.state(session_id, message_id, seconds=READ_SECONDS)
+        floor = state.erasure.seq if state.erasure is not None else 0
         if state.claim is None or state.record is not None:
-            return Start(START, 1)
-        return Start(Position(state.claim.claim.base, 0, state.claim.first), state.claim.first)
+            return Start(START, 1, floor=floor)
+        return Start(_before(state.claim), state.claim.first, floor=floor)
 
-    async def _from_the_unfinished(self, session_id: Token) -> Start:
+    async def _from_the_unfinished(self, session_id: Token, session: SessionState) -> Start:
         """Without a position: the unfinished answer from its beginning, or what comes next."""
-        held = await self._transcript.last_claim(session_id, seconds=READ_SECONDS)
+        held = session.claim
         if held is None:
-            return Start(START, 1)
+            return Start(START, 1, floor=session.floor)
         last = await self._transcript.last_record(session_id, held.claim.message_id, seconds=READ_SECONDS)
         if last is not None and last.final is not None:
-            return Start(Position(last.offset, last.events, last.seq), last.seq + 1)
-        return Start(Position(held.claim.base, 0, held.first), held.first)
+            return Start(Position(last.offset, last.events, last.seq), last.seq + 1, floor=session.floor)
+        return Start(_before(held), held.first, floor=session.floor)
 
     # --- the stream ------------------------------------------------------------------------------------------------
 
@@ -145,6 +146,7 @@ class EventStreams:
         hub.add(reader)
         began = time.monotonic()
         try:
+            channel.floor = max(channel.floor, start.floor)
             await self._hold(session_id)
             if start.reset is not None:
                 reader.restart(start.reset)
@@ -191,6 +193,7 @@ class EventStreams:
                     seq=seq,
                     limit=PAGE_RECORDS,
                     seconds=READ_SECONDS,
+                    floor=channel.floor,
                 )
                 if is_claimed:
                     verdict = judge(
@@ -233,7 +236,7 @@ class EventStreams:
 
     async def _is_within(self, session_id: Token, offset: int) -> bool:
         """Whether the session has got as far as `offset`."""
-        held = await self._transcript.last_claim(session_id, seconds=READ_SECONDS)
+        held = (await self._transcript.session(session_id, seconds=READ_SECONDS)).claim
         if held is None:
             return False
         last = await self._transcript.last_record(session_id, held.claim.message_id, seconds=READ_SECONDS)
@@ -244,6 +247,11 @@ class EventStreams:
         pause, most = AGAIN_SECONDS
         while not reader.has_room and not reader.sink.is_closed and not reader.is_finished:
             pause = await _sleep(pause, most / 4)
+
+
+def _before(held: HeldClaim) -> Position:
+    """Before the first record of the message that is claimed."""
+    return Position(held.claim.base, 0, held.first)
 
 
 def _ids(request: Request) -> tuple[Token, Token | None]:

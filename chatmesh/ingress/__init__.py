@@ -3,9 +3,10 @@
 In: HTTP. Out: requests in the work queue, problem answers, history.
 """
 
+from chatmesh.ingress.erasing import Erasing
 from chatmesh.ingress.history import History
 from chatmesh.ingress.intake import Intake, IntakeSettings
 from chatmesh.ingress.routes import Ingress, IngressSettings
 from chatmesh.ingress.stopping import Stopping
 
-__all__ = ["History", "Ingress", "IngressSettings", "Intake", "IntakeSettings", "Stopping"]
+__all__ = ["Erasing", "History", "Ingress", "IngressSettings", "Intake", "IntakeSettings", "Stopping"]

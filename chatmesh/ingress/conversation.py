@@ -82,6 +82,8 @@ def turns(records: Iterable[Record]) -> list[Turn]:
     """The turns that these records tell of, in the order in which they began."""
     found: dict[Token, Turn] = {}
     for record in records:
+        if record.resets_all:
+            continue
         turn = found.get(record.message_id)
         if turn is None:
             turn = found[record.message_id] = Turn(record.message_id)

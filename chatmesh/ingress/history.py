@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from chatmesh.broker import HeldClaim, Queued, RequestQueue, Transcript
+from chatmesh.broker import HeldClaim, Queued, RequestQueue, Sessions, SessionState, Transcript
 from chatmesh.errors import BrokerError
 from chatmesh.ingress.conversation import Turn, turns, waiting
 from chatmesh.kernel.together import together
-from chatmesh.protocol.positions import Position, Scope
+from chatmesh.protocol.positions import START, Position, Scope
 from chatmesh.protocol.records import Record
 from chatmesh.protocol.tokens import Token
 from chatmesh.web import Problem
@@ -20,8 +20,11 @@ PAGE_RECORDS = 256
 class History:
     """Stateless. Raises Problem 404 `unknown_session`, `unknown_message`, 422 `unknown_cursor`, 503 `broker_away`."""
 
-    def __init__(self, queue: RequestQueue, transcript: Transcript, *, queue_limit: int) -> None:
+    def __init__(
+        self, queue: RequestQueue, transcript: Transcript, sessions: Sessions, *, queue_limit: int
+    ) -> None:
         self._queue = queue
+        self._sessions = sessions
         self._transcript = transcript
         self._queue_limit = queue_limit
 
@@ -32,6 +35,24 @@ class History:
             return await self._page(session_id, limit, after)
         except BrokerError as error:
             raise _away() from error
+
+    async def sessions(self, *, limit: int, after: str) -> dict[str, Any]:
+        """`limit` sessions behind the id `after`, in the order of their ids."""
+        try:
+            rows, following = await self._sessions.page(after=after, limit=limit, seconds=READ_SECONDS)
+        except BrokerError as error:
+            raise _away() from error
+        return {
+            "sessions": [
+                {
+                    "session_id": row.session_id,
+                    "last_message_id": row.message_id,
+                    "updated_at": row.updated_at,
+                }
+                for row in rows
+            ],
+            "next": following,
+        }
 
     async def message(self, session_id: Token, message_id: Token) -> dict[str, Any]:
         """One message: its state and full text."""
@@ -46,43 +67,47 @@ class History:
 
     async def _page(self, session_id: Token, limit: int, after: str | None) -> dict[str, Any]:
         scope = Scope(self._transcript.epoch, session_id)
-        seq = 1 if after is None else _read_cursor(scope, after)
+        cursor = START if after is None else _read_cursor(scope, after)
         # The queue before the transcript: a message that begins in between is in both, and none is in neither.
         queued = await self._queue.queued(session_id, limit=self._queue_limit + 1, seconds=READ_SECONDS)
-        held, (records, next_seq) = await together(
-            self._transcript.last_claim(session_id, seconds=READ_SECONDS),
-            self._records(session_id, seq, limit),
-        )
-        if held is None and not queued:
+        state = await self._transcript.session(session_id, seconds=READ_SECONDS)
+        if state.claim is None and not queued:
             raise Problem(404, "unknown_session", "Nobody has said anything in this session.")
-        found = turns(records)
-        shown = found[:limit]
-        is_last_page = next_seq is None
-        if is_last_page:
-            shown += self._waiting({turn.message_id for turn in found}, queued, held)[: limit - len(shown)]
+        records, following = await self._records(session_id, cursor.seq, limit, state.floor)
+        shown = turns(records)
+        if following is None:
+            waits = self._waiting({turn.message_id for turn in shown}, queued, state.claim)
+            shown += waits[: limit - len(shown)]
         return {
             "messages": [row for turn in shown for row in turn.rows()],
-            "position": _position(scope, records, held),
-            "next": None
-            if next_seq is None
-            else scope.write(records[-1].offset, records[-1].events, next_seq - 1),
+            "position": scope.text(_position(cursor, records, following, state)),
+            "next": None if following is None else scope.write(following.offset, 0, following.seq),
         }
 
-    async def _records(self, session_id: Token, seq: int, limit: int) -> tuple[list[Record], int | None]:
-        """The records of `limit` messages from `seq` on, whole messages only; and where the next page begins, or None
-        where this is the last one."""
+    async def _records(
+        self, session_id: Token, seq: int, limit: int, floor: int
+    ) -> tuple[list[Record], Record | None]:
+        """The records of `limit` messages that begin at or behind `seq`, each to its end; and the first record of the
+        message behind them, where the next page begins, or None where this is the last one."""
         records: list[Record] = []
-        seen: list[Token] = []
+        unfinished: dict[Token, bool] = {}
+        following: Record | None = None
         while True:
-            page = await self._transcript.page(session_id, seq=seq, limit=PAGE_RECORDS, seconds=READ_SECONDS)
+            page = await self._transcript.page(
+                session_id, seq=seq, limit=PAGE_RECORDS, seconds=READ_SECONDS, floor=floor
+            )
             for record in page.records:
-                if record.message_id not in seen:
-                    if len(seen) == limit:
-                        return records, record.seq
-                    seen.append(record.message_id)
+                # A message that was stopped in the queue has its record among those of the one before it.
+                if record.message_id not in unfinished:
+                    if record.request is None:
+                        continue
+                    if len(unfinished) == limit:
+                        following = following or record
+                        continue
                 records.append(record)
-            if not page.more:
-                return records, None
+                unfinished[record.message_id] = record.final is None
+            if not page.more or (following is not None and not any(unfinished.values())):
+                return records, following
             seq = page.next_seq
 
     def _waiting(self, told: set[Token], queued: list[Queued], held: HeldClaim | None) -> list[Turn]:
@@ -94,39 +119,48 @@ class History:
         ]
 
     async def _message(self, session_id: Token, message_id: Token) -> Turn | None:
-        queued, held = await together(
+        queued, state = await together(
             self._queue.queued(session_id, limit=self._queue_limit + 1, seconds=READ_SECONDS),
-            self._transcript.last_claim(session_id, seconds=READ_SECONDS),
+            self._transcript.session(session_id, seconds=READ_SECONDS),
         )
         records: list[Record] = []
         seq, more = 1, True
         while more:
             page = await self._transcript.page(
-                session_id, message_id=message_id, seq=seq, limit=PAGE_RECORDS, seconds=READ_SECONDS
+                session_id,
+                message_id=message_id,
+                seq=seq,
+                limit=PAGE_RECORDS,
+                seconds=READ_SECONDS,
+                floor=state.floor,
             )
             records += page.records
             seq, more = page.next_seq, page.more
         if records:
             return turns(records)[0]
-        found = [turn for turn in self._waiting(set(), queued, held) if turn.message_id == message_id]
-        return found[0] if found else None
+        waits = self._waiting(set(), queued, state.claim)
+        return next((turn for turn in waits if turn.message_id == message_id), None)
 
 
-def _position(scope: Scope, records: list[Record], held: HeldClaim | None) -> str:
-    """Behind the last record shown; before the first one where there is none."""
+def _position(
+    cursor: Position, records: list[Record], following: Record | None, state: SessionState
+) -> Position:
+    """Before the next page's first record, so that nothing of it is missed; else behind the last record shown."""
+    if following is not None:
+        return Position(following.offset, 0, following.seq)
     if records:
         last = records[-1]
-        return scope.write(last.offset, last.events, last.seq)
-    if held is not None:
-        return scope.text(Position(held.claim.base, 0, held.first))
-    return scope.write(0, 0, 0)
+        return Position(last.offset, last.events, last.seq)
+    if cursor.offset == 0 and state.claim is not None:
+        return Position(state.claim.claim.base, 0, state.claim.first)
+    return cursor
 
 
-def _read_cursor(scope: Scope, text: str) -> int:
+def _read_cursor(scope: Scope, text: str) -> Position:
     position = scope.read(text)
     if position is None:
         raise Problem(422, "unknown_cursor", "`after` must be a `next` that this session's history gave.")
-    return position.seq + 1
+    return position
 
 
 def _away() -> Problem:

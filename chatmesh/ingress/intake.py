@@ -99,9 +99,11 @@ class Intake:
 
     async def _answered(self, request: WorkflowRequest) -> Accepted | None:
         """The message's own transcript, which outlives JetStream's window for duplicates."""
-        first = await self._transcript.first_record(
-            request.session_id, request.message_id, seconds=READ_SECONDS
-        )
+        session_id, message_id = request.session_id, request.message_id
+        state = await self._transcript.state(session_id, message_id, seconds=READ_SECONDS)
+        if state.shown is None:
+            return None
+        first = await self._transcript.first_record(session_id, message_id, seconds=READ_SECONDS)
         if first is None or first.request is None:
             return None
         return self._same(request, str(first.request.get("digest")), str(first.request.get("correlation_id")))
@@ -113,7 +115,11 @@ class Intake:
         ):
             if entry.request.message_id == request.message_id:
                 return self._same(request, entry.request.digest(), entry.request.correlation_id)
-        return await self._answered(request) or Accepted(True, request.correlation_id)
+        if (answered := await self._answered(request)) is not None:
+            return answered
+        # It was erased with its session, so this is a new message, though JetStream still remembers the id.
+        await self._queue.submit(request, only_if_free=False, seconds=ACCEPT_SECONDS, again=True)
+        return self._took(request)
 
     def _same(self, request: WorkflowRequest, digest: str, correlation_id: str) -> Accepted:
         if request.digest() != digest:

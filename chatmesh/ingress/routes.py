@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from chatmesh.errors import ProtocolError
 from chatmesh.ingress.bodies import PostMessage, parse_post
+from chatmesh.ingress.erasing import Erasing
 from chatmesh.ingress.history import History
 from chatmesh.ingress.intake import Intake
 from chatmesh.ingress.stopping import Stopping
@@ -46,6 +47,7 @@ class Ingress:
         intake: Intake,
         history: History,
         stopping: Stopping,
+        erasing: Erasing,
         settings: IngressSettings,
         *,
         pod_id: Token,
@@ -59,6 +61,7 @@ class Ingress:
         self._intake = intake
         self._history = history
         self._stopping = stopping
+        self._erasing = erasing
         self._settings = settings
         self._pod_id = pod_id
         self._default_model = default_model
@@ -76,6 +79,8 @@ class Ingress:
             Route("GET", f"{session}/messages", self.get_messages),
             Route("GET", f"{session}/messages/{{message_id}}", self.get_message),
             Route("DELETE", f"{session}/messages/{{message_id}}", self.delete_message),
+            Route("GET", "/v1/sessions", self.get_sessions),
+            Route("DELETE", session, self.delete_session),
         ]
 
     async def post_message(self, http: Request) -> Response:
@@ -135,6 +140,16 @@ class Ingress:
             answer = {"message_id": message_id, "session_id": session_id, "status": "stopping"}
             return json_response(answer, status=202)
         return json_response(await self._history.message(session_id, message_id))
+
+    async def get_sessions(self, http: Request) -> Response:
+        limit = _limit(http.query.get("limit", "50"))
+        return json_response(await self._history.sessions(limit=limit, after=http.query.get("after", "")))
+
+    async def delete_session(self, http: Request) -> Response:
+        """Erase it: 202, and from then on reads are 404."""
+        session_id = _token(http, "session_id")
+        await self._erasing.erase(session_id)
+        return json_response({"session_id": session_id, "status": "erasing"}, status=202)
 
     # --- a message -------------------------------------------------------------------------------------------------
 

@@ -32,11 +32,12 @@ class Stopping:
         `broker_away`, 504 `stop_unknown`."""
         try:
             state = await self._transcript.state(session_id, message_id, seconds=READ_SECONDS)
-            if state.record is not None and state.record.final is not None:
+            shown = state.shown
+            if shown is not None and shown.final is not None:
                 return False
-            if state.record is None and not await self._is_queued(session_id, message_id):
+            if shown is None and not await self._is_queued(session_id, message_id):
                 raise Problem(404, "unknown_message", "This session has no such message.")
-            await self._store(session_id, message_id)
+            await self.store(session_id, message_id)
         except PublishUnknownError as error:
             raise Problem(504, "stop_unknown", "The stop may not have been stored; repeat it.") from error
         except (BrokerError, CapacityError) as error:
@@ -49,7 +50,7 @@ class Stopping:
             for entry in await self._queued(session_id):
                 if entry == newest:
                     return
-                await self._store(session_id, entry)
+                await self.store(session_id, entry)
         except (BrokerError, CapacityError) as error:
             # The message itself is accepted, and waits as it would with `queue`.
             log.warning("ingress.not_interrupted", session_id=session_id, error=str(error))
@@ -61,7 +62,8 @@ class Stopping:
         entries = await self._queue.queued(session_id, limit=self._queue_limit + 1, seconds=READ_SECONDS)
         return [entry.request.message_id for entry in entries]
 
-    async def _store(self, session_id: Token, message_id: Token) -> None:
+    async def store(self, session_id: Token, message_id: Token) -> None:
+        """Writes the stop, whatever the message's state. Raises BrokerError, CapacityError."""
         body = orjson.dumps(
             {"session_id": session_id, "message_id": message_id, "timestamp": iso(time.time())}
         )

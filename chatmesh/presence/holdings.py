@@ -39,7 +39,7 @@ class Holdings(Service):
         self._is_draining = False
         self._wake = asyncio.Event()
         self._is_stale = False
-        connection.on_change(self._on_change)
+        connection.on_change(self.tell_again)
 
     async def hold(self, session_id: Token) -> None:
         """One more reader. Returns once the registry knows of the session, or did not answer in time: then readers get
@@ -73,7 +73,8 @@ class Holdings(Service):
         self._is_draining = True
         self._wake.set()
 
-    def _on_change(self) -> None:
+    def tell_again(self) -> None:
+        """The registry may have lost our entries: write them again, soon."""
         self._is_stale = True
         self._wake.set()
 

@@ -7,6 +7,9 @@ WIRE = "Chatmesh-Wire"
 
 WIRE_VERSION = "1"
 
+ERASE = "Chatmesh-Erase"
+"""On a request that erases its session; only our own pods write it."""
+
 REASON = "Chatmesh-Reason"
 """On a dead letter: why it is one."""
 
@@ -14,6 +17,7 @@ MSG_ID = "Nats-Msg-Id"
 EXPECTED_SUBJECT_SEQUENCE = "Nats-Expected-Last-Subject-Sequence"
 EXPECTED_SUBJECT = "Nats-Expected-Last-Subject-Sequence-Subject"
 TTL = "Nats-TTL"
+ROLLUP = "Nats-Rollup"
 
 STATUS = "Status"
 DESCRIPTION = "Description"

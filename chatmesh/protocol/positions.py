@@ -66,7 +66,7 @@ class Scope:
 def epoch_of(created_unix_ms: int) -> str:
     """The epoch of a stream made at that time, short."""
     text = ""
-    while created_unix_ms:
+    while created_unix_ms > 0:
         created_unix_ms, digit = divmod(created_unix_ms, 36)
         text = _DIGITS[digit] + text
     return text or "0"

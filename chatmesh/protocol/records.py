@@ -49,7 +49,8 @@ class Claim:
 
     `base` is the session's offset before the message's first record and `first` the sequence of the message's first
     claim (0 where this is it): together they say where the answer begins. `offset` is the session's last offset as the
-    claimant knew it. `nonce` recognises one's own claim where its acknowledgement was lost.
+    claimant knew it. `erases`: the session is erased under it, and nobody answers. `nonce` recognises one's own
+    claim where its acknowledgement was lost.
     """
 
     session_id: Token
@@ -62,6 +63,7 @@ class Claim:
     first: int
     offset: int
     timestamp: str
+    erases: bool = False
 
     def encode(self) -> bytes:
         return orjson.dumps(
@@ -76,6 +78,7 @@ class Claim:
                 "first": self.first,
                 "offset": self.offset,
                 "timestamp": self.timestamp,
+                "erases": self.erases,
             }
         )
 
@@ -94,9 +97,35 @@ class Claim:
                 first=_whole(body, "first"),
                 offset=_whole(body, "offset"),
                 timestamp=_text(body, "timestamp"),
+                erases=body.get("erases") is True,
             )
         except KeyError as error:
             raise ProtocolError(f"not a claim: {error!r}") from error
+
+
+TOMBSTONE = b'{"erased":true}'
+"""What is left of a message's records once its session was erased."""
+
+
+@dataclass(frozen=True, slots=True)
+class Erasure:
+    """Everything of the session before this was erased: what was claimed at a lower stream sequence than `seq`, and
+    requests at `queue_seq` (that of the erase request) or before it in the work queue."""
+
+    seq: int
+    queue_seq: int
+
+    @staticmethod
+    def encode(session_id: Token, queue_seq: int, timestamp: str) -> bytes:
+        return orjson.dumps({"session_id": session_id, "queue_seq": queue_seq, "timestamp": timestamp})
+
+    @classmethod
+    def decode(cls, data: bytes, seq: int) -> Erasure:
+        body = jsontext.decode_object(data, "Erasure")
+        try:
+            return cls(seq, int(body["queue_seq"]))
+        except (KeyError, TypeError, ValueError) as error:
+            raise ProtocolError(f"not an erasure: {error!r}") from error
 
 
 def asked(request: WorkflowRequest) -> dict[str, Any]:
@@ -113,7 +142,8 @@ def asked(request: WorkflowRequest) -> dict[str, Any]:
 
 @dataclass(frozen=True, slots=True)
 class RecordHead:
-    """Everything of a record but its chunks. `reset` is the reason for which the shown text is to be dropped."""
+    """Everything of a record but its chunks. `reset` is the reason for which the shown text is to be dropped: of this
+    message, or (`resets_all`) of the whole session."""
 
     session_id: Token
     message_id: Token
@@ -122,6 +152,7 @@ class RecordHead:
     token: int
     request: dict[str, Any] | None = None
     reset: str | None = None
+    resets_all: bool = False
 
     def encode(self, chunks: Sequence[bytes], *, seq: int | None = None) -> bytes:
         """The stored body, or (with `seq`) the live one. `chunks` are encoded ResponseChunks."""
@@ -138,6 +169,7 @@ class RecordHead:
             head["request"] = self.request
         if self.reset is not None:
             head["reset"] = self.reset
+            head["resets_all"] = self.resets_all
         return b'%b,"chunks":[%b]}' % (orjson.dumps(head)[:-1], b",".join(chunks))
 
 
@@ -154,6 +186,7 @@ class Record:
     chunks: list[dict[str, Any]]
     request: dict[str, Any] | None = None
     reset: str | None = None
+    resets_all: bool = False
     events: int = field(init=False)
 
     def __post_init__(self) -> None:
@@ -190,6 +223,7 @@ class Record:
                 chunks=chunks,
                 request=request if isinstance(request, dict) else None,
                 reset=reset if isinstance(reset, str) else None,
+                resets_all=body.get("resets_all") is True,
             )
         except (AttributeError, KeyError, TypeError) as error:
             raise ProtocolError(f"not a record: {error!r}") from error

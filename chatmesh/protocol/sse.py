@@ -53,7 +53,8 @@ def events(record: Record, scope: Scope, *, skip: int = 0) -> bytes:
         first = 1
         if skip == 0:
             position = scope.write(record.offset, 1, record.seq)
-            blocks.append(reset(record.reset, message_id=record.message_id, position=position))
+            message_id = None if record.resets_all else record.message_id
+            blocks.append(reset(record.reset, message_id=message_id, position=position))
     head, tail = scope.frame(record.offset, record.seq)
     dumps = orjson.dumps
     skipped = max(0, skip - first)

@@ -52,6 +52,7 @@ def worker_heartbeat(worker_id: Token) -> str:
 
 CLAIM_ALL = "chat.session.*.claim"
 STOP_ALL = "chat.session.*.stop.*"
+ERASED_ALL = "chat.session.*.erased"
 TRANSCRIPT_ALL = "chat.session.*.transcript.*"
 REGISTRY_ALL = "chat.registry.*.*"
 DEAD_LETTERS_ALL = "chat.dead.*"
@@ -65,6 +66,11 @@ def claim(session_id: Token) -> str:
 def stop(session_id: Token, message_id: Token) -> str:
     """That somebody wants this message stopped, queued or running. Pods write it, and nothing else of a session."""
     return f"chat.session.{session_id}.stop.{message_id}"
+
+
+def erased(session_id: Token) -> str:
+    """That everything before was erased; what was claimed before it is no part of the session any more."""
+    return f"chat.session.{session_id}.erased"
 
 
 def transcript(session_id: Token, message_id: Token) -> str:

@@ -48,9 +48,11 @@ class Claims:
         self._broker = broker
         self._holder_seconds = holder_seconds
 
-    async def begin(self, request: WorkflowRequest, after: int, offset: int) -> Claimed | None:
+    async def begin(
+        self, request: WorkflowRequest, after: int, offset: int, *, erases: bool = False
+    ) -> Claimed | None:
         """Nobody has worked on this message; the session stands at `offset`."""
-        claim = self._claim(request, attempt=1, base=offset, first=0, offset=offset)
+        claim = self._claim(request, attempt=1, base=offset, first=0, offset=offset, erases=erases)
         token = await self._broker.transcript.claim(claim, after=after, seconds=CLAIM_SECONDS)
         return None if token is None else Claimed(token, 1, Told(offset=offset))
 
@@ -68,15 +70,25 @@ class Claims:
         records = await self._read(request.session_id, held.first)
         return Claimed(token, attempt, told(records, request.message_id, held.claim.base))
 
-    async def recount(self, request: WorkflowRequest, held: HeldClaim) -> Claimed | None:
+    async def recount(
+        self, request: WorkflowRequest, held: HeldClaim, *, erases: bool = False
+    ) -> Claimed | None:
         """Another message was abandoned: fences it off, counts its records, and claims again with the right offset."""
-        fence = self._claim(request, attempt=0, base=held.claim.offset, first=0, offset=held.claim.offset)
+        fence = self._claim(
+            request, attempt=0, base=held.claim.offset, first=0, offset=held.claim.offset, erases=erases
+        )
         token = await self._broker.transcript.claim(fence, after=held.token, seconds=CLAIM_SECONDS)
         if token is None:
             return None
         records = await self._read(request.session_id, held.first)
         offset = records[-1].offset if records else held.claim.offset
-        return await self.begin(request, token, offset)
+        return await self.begin(request, token, offset, erases=erases)
+
+    async def erase(self, request: WorkflowRequest, held: HeldClaim | None) -> Claimed | None:
+        """The session is to be erased: whoever is left in it can't write any more, and the offset is exact."""
+        if held is None:
+            return await self.begin(request, 0, 0, erases=True)
+        return await self.recount(request, held, erases=True)
 
     async def is_held(self, held: HeldClaim, *, is_held_here: bool) -> bool:
         """Whether the claim's holder lives and is still at it: a broker restart or a new leader redelivers every lease
@@ -99,7 +111,16 @@ class Claims:
             return False
         return health.boot == claim.boot and health.holding is True
 
-    def _claim(self, request: WorkflowRequest, *, attempt: int, base: int, first: int, offset: int) -> Claim:
+    def _claim(
+        self,
+        request: WorkflowRequest,
+        *,
+        attempt: int,
+        base: int,
+        first: int,
+        offset: int,
+        erases: bool = False,
+    ) -> Claim:
         return Claim(
             session_id=request.session_id,
             message_id=request.message_id,
@@ -111,6 +132,7 @@ class Claims:
             first=first,
             offset=offset,
             timestamp=iso(time.time()),
+            erases=erases,
         )
 
     async def _read(self, session_id: Token, seq: int) -> list[Record]:

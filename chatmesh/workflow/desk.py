@@ -99,15 +99,16 @@ class Desk(Actor[Delivery]):
         delivery = message
         if not self._leases.hold(delivery):
             return
+        if self.parked > self._max_parked:
+            await self._give_back(delivery, BUSY_SECONDS)
+            return
         try:
             request = WorkflowRequest.decode(delivery.body)
             if subjects.execute(request.session_id) != delivery.subject:
                 raise ProtocolError("session_id is not the one of the subject", where=delivery.subject)
         except ProtocolError as error:
-            await self._bury(delivery, error)
-            return
-        if self.parked > self._max_parked:
-            await self._give_back(delivery, BUSY_SECONDS)
+            # Not from here: dead letters that don't answer must not hold up other people's requests.
+            self._tasks.create_task(self._bury(delivery, error), name="bury")
             return
         self._admit(delivery, request)
         metrics.deliveries_parked.set(self.parked)

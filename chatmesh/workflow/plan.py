@@ -73,7 +73,7 @@ def plan(message_id: Token, claim: HeldClaim | None, own: Record | None, previou
         return Begin(after=0, offset=0)
     if claim.claim.message_id == message_id:
         return Continue(claim)
-    if previous is not None and previous.final is not None:
+    if previous is not None and (previous.final is not None or previous.resets_all):
         return Begin(after=claim.token, offset=previous.offset)
     return Recount(claim)
 
@@ -104,8 +104,10 @@ def told(records: list[Record], message_id: Token, offset: int) -> Told:
         if record.reset is not None:
             texts.clear()
         for chunk in record.chunks:
-            next_chunk_id = int(chunk["chunk_id"]) + 1
-            if chunk["chunk_type"] == "content" and not chunk["is_final"]:
-                texts.append(chunk["chunk"])
+            # A field may lack: what is no chunk of ours must not stop every turn at this message.
+            if isinstance(number := chunk.get("chunk_id"), int):
+                next_chunk_id = number + 1
+            if chunk.get("chunk_type") == "content" and not chunk.get("is_final"):
+                texts.append(str(chunk.get("chunk", "")))
         final = record if record.final is not None else final
     return Told("".join(texts), len(texts), next_chunk_id, offset, count, final)

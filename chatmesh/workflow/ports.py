@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Protocol
 
-from chatmesh.protocol.records import Record
+from chatmesh.protocol.records import Record, RecordHead
 from chatmesh.protocol.tokens import Token
 
 
@@ -47,4 +48,7 @@ class RoutesPort(Protocol):
     def open(self, session_id: Token) -> None: ...
     async def learn(self, session_id: Token) -> None: ...
     def close(self, session_id: Token) -> None: ...
+    async def send(
+        self, head: RecordHead, chunks: Sequence[bytes], seq: int, *, is_foreign: bool = False
+    ) -> None: ...
     async def announce(self, record: Record, *, is_foreign: bool = False) -> None: ...

@@ -25,6 +25,7 @@ from chatmesh.protocol.records import Record, asked
 from chatmesh.providers import Catalogue, Prompt, Resume
 from chatmesh.telemetry import get_logger, metrics
 from chatmesh.workflow.claims import CLAIM_SECONDS, READ_SECONDS, Claimed, Claims
+from chatmesh.workflow.erasing import Eraser
 from chatmesh.workflow.generation import generate
 from chatmesh.workflow.plan import Begin, Continue, Finish, Gone, Park, Plan, Recount, place, plan
 from chatmesh.workflow.ports import LanePort, LanesPort, RoutesPort
@@ -73,6 +74,7 @@ class Turns:
         max_attempts: int,
     ) -> None:
         self._claims = claims
+        self._eraser = Eraser(claims, broker, routes)
         self._broker = broker
         self._catalogue = catalogue
         self._lanes = lanes
@@ -112,6 +114,12 @@ class Turns:
                 return Outcome.PARKED
             case Gone():
                 return Outcome.LOST
+        if state.erasure is not None and task.delivery.seq < state.erasure.queue_seq:
+            # Accepted before the session was erased: nobody waits for it any more.
+            return await self._ack(task)
+        if headers.ERASE in task.delivery.headers:
+            is_erased = await self._eraser.erase(task.delivery, request, state)
+            return await self._ack(task) if is_erased else Outcome.BUSY
         previous: Record | None = None
         if state.claim is not None and state.claim.claim.message_id != request.message_id:
             previous = await self._broker.transcript.last_record(

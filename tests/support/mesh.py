@@ -47,3 +47,17 @@ async def client_of(mesh: Mesh) -> AsyncIterator[httpx.AsyncClient]:
     assert mesh.server is not None, "this mesh serves no HTTP"
     async with httpx.AsyncClient(base_url=mesh.server.url, timeout=httpx.Timeout(20, read=60)) as client:
         yield client
+
+
+@asynccontextmanager
+async def pod_and_client(
+    url: str, id: str, *settings: str, role: str = "pod"
+) -> AsyncIterator[tuple[Mesh, httpx.AsyncClient]]:
+    """A pod of that id (`role` all: with a worker beside it) and an HTTP client of it."""
+    async with running(url, *settings, role=role, id=id) as mesh, client_of(mesh) as client:
+        yield mesh, client
+
+
+async def is_ready(client: httpx.AsyncClient) -> bool:
+    """What a load balancer asks."""
+    return (await client.get("/readyz")).status_code == 200

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -10,6 +11,10 @@ from typing import Any
 
 import httpx
 from httpx_sse import EventSource, ServerSentEvent
+
+
+PATIENCE_SECONDS = 30
+"""A reader to whom nothing comes for so long has a failed test, not a hanging one: keep-alives would go on for ever."""
 
 
 @dataclass
@@ -50,12 +55,13 @@ class Stream:
 
     async def next(self) -> ServerSentEvent:
         """The next event, the opening block not counted. Raises StopAsyncIteration at the end of the stream."""
-        async for event in self._events:
-            if event.id:
-                self.reading.position = event.id
-            if event.data:
-                self.reading.events.append(event)
-                return event
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            async for event in self._events:
+                if event.id:
+                    self.reading.position = event.id
+                if event.data:
+                    self.reading.events.append(event)
+                    return event
         raise StopAsyncIteration
 
     async def read(self, count: int) -> Reading:

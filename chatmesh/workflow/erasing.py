@@ -1,0 +1,79 @@
+"""Erases a session: a turn like any other, queued behind everything that was accepted before it.
+
+    fence off whoever is left → a record that resets every reader → a tombstone over each message → dead letters → ack
+
+A crash anywhere in between is harmless: the request comes back and does what is left. What a redelivery of an older
+request could bring back is kept out by the mark, which outlives the queue.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+
+from chatmesh.broker import Broker, Delivery, MessageState, PubAck
+from chatmesh.errors import BrokerError
+from chatmesh.protocol.messages import WorkflowRequest
+from chatmesh.protocol.records import RecordHead
+from chatmesh.protocol.timestamps import iso
+from chatmesh.protocol.tokens import Token
+from chatmesh.telemetry import get_logger
+from chatmesh.workflow.claims import CLAIM_SECONDS, PAGE_RECORDS, READ_SECONDS, Claims
+from chatmesh.workflow.ports import RoutesPort
+
+log = get_logger("workflow")
+
+
+class Eraser:
+    """Carries out erase requests. Stateless."""
+
+    def __init__(self, claims: Claims, broker: Broker, routes: RoutesPort) -> None:
+        self._claims = claims
+        self._broker = broker
+        self._routes = routes
+
+    async def erase(self, delivery: Delivery, request: WorkflowRequest, state: MessageState) -> bool:
+        """False: somebody else was faster with the claim; try again."""
+        session_id, erase_id = request.session_id, request.message_id
+        transcript = self._broker.transcript
+        # The pod that asked has marked it, or died before it could.
+        if state.erasure is None or state.erasure.queue_seq < delivery.seq:
+            await transcript.mark_erased(
+                session_id, erase_id, delivery.seq, iso(time.time()), seconds=CLAIM_SECONDS
+            )
+        claimed = await self._claims.erase(request, state.claim)
+        if claimed is None:
+            return False
+        if state.record is None:
+            await self._reset_readers(session_id, erase_id, claimed.token, claimed.told.offset)
+        for message_id in await self._messages(session_id, claimed.token):
+            if message_id != erase_id:
+                await transcript.bury(session_id, message_id, claimed.token, seconds=CLAIM_SECONDS)
+        await self._broker.queue.forget_dead_letters(session_id, seconds=CLAIM_SECONDS)
+        log.info("workflow.erased", session_id=session_id)
+        return True
+
+    async def _reset_readers(self, session_id: Token, erase_id: Token, token: int, offset: int) -> None:
+        """A record, so that a reader who is away gets it too."""
+        head = RecordHead(session_id, erase_id, offset + 1, 1, token, reset="session_erased", resets_all=True)
+        stored: asyncio.Future[PubAck | BrokerError] = asyncio.get_running_loop().create_future()
+        await self._broker.transcript.append(
+            session_id, erase_id, token, 0, head.encode([]), stored.set_result, seconds=CLAIM_SECONDS
+        )
+        result = await stored
+        if isinstance(result, BrokerError):
+            raise result
+        await self._routes.send(head, [], result.seq)
+
+    async def _messages(self, session_id: Token, until: int) -> set[Token]:
+        """The messages that have records below the claim `until`."""
+        found: set[Token] = set()
+        seq = 1
+        while True:
+            page = await self._broker.transcript.page(
+                session_id, seq=seq, limit=PAGE_RECORDS, seconds=READ_SECONDS
+            )
+            found.update(record.message_id for record in page.records if record.seq < until)
+            seq = page.next_seq
+            if not page.more or seq > until:
+                return found

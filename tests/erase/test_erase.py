@@ -1,0 +1,137 @@
+"""Erasing a session: gone at once for every reader, removed from the streams, not brought back by a redelivery."""
+
+from __future__ import annotations
+
+import asyncio
+
+import httpx
+from nats.aio.client import Client
+
+from tests.support.broker import Broker
+from tests.support.mesh import client_of, running
+from tests.support.reading import events, post
+from tests.support.waiting import eventually
+
+SECRET = "the-secret-word"
+SILENT = {"model": "count", "max_tokens": 5, "tokens_per_second": 0.01}
+
+
+async def stored_text(nats_client: Client) -> str:
+    """Everything that the streams hold, as text."""
+    js = nats_client.jetstream()
+    found: list[bytes] = []
+    for stream in await js.streams_info():
+        for seq in range(stream.state.first_seq, stream.state.last_seq + 1):
+            try:
+                found.append((await js.get_msg(stream.config.name, seq)).data or b"")
+            except Exception:  # noqa: BLE001, S112 - a sequence that is deleted
+                continue
+    return b"\n".join(found).decode()
+
+
+async def answer(client: httpx.AsyncClient, session: str, message_id: str, text: str = SECRET) -> None:
+    async with events(client, session, message_id=message_id) as stream:
+        assert (await post(client, session, text, message_id=message_id, model="echo")).status_code == 202
+        await stream.read_all()
+
+
+async def test_an_erased_session_is_unknown_at_once_and_its_text_is_removed(
+    broker: Broker, nats_client: Client
+) -> None:
+    async with running(broker.url) as mesh, client_of(mesh) as client:
+        for number in range(3):
+            await answer(client, "s", f"m{number}")
+        assert SECRET in await stored_text(nats_client)
+        assert (await client.delete("/v1/sessions/s")).status_code == 202
+        for path in ("/v1/sessions/s/messages", "/v1/sessions/s/messages/m1"):
+            gone = await client.get(path)
+            assert gone.status_code == 404, path
+        assert (await client.get("/v1/sessions")).json()["sessions"] == []
+
+        async def is_removed() -> bool:
+            return SECRET not in await stored_text(nats_client)
+
+        await eventually(is_removed)
+        again = await client.delete("/v1/sessions/s")
+        assert (again.status_code, again.json()["code"]) == (404, "unknown_session")
+
+
+async def test_a_later_message_begins_a_new_session_of_that_name(broker: Broker) -> None:
+    async with running(broker.url) as mesh, client_of(mesh) as client:
+        await answer(client, "s", "m1")
+        assert (await client.delete("/v1/sessions/s")).status_code == 202
+        # The same message id again: JetStream remembers it, but the message is another one.
+        await answer(client, "s", "m1", "another text")
+        page = (await client.get("/v1/sessions/s/messages")).json()
+        assert [row["content"] for row in page["messages"]] == ["another text", "another text"]
+        async with events(client, "s", **{"from": "start"}) as stream:
+            reading = await stream.read_finals()
+        assert reading.text == "another text"
+
+
+async def test_a_live_reader_is_told_to_drop_everything_and_goes_on_with_the_new_session(
+    broker: Broker,
+) -> None:
+    async with running(broker.url) as mesh, client_of(mesh) as client, events(client, "s") as stream:
+        await post(client, "s", "first", message_id="m1", model="echo")
+        await stream.read_finals()
+        assert (await client.delete("/v1/sessions/s")).status_code == 202
+        async with asyncio.timeout(10):
+            while not stream.reading.named("reset"):
+                await stream.next()
+        assert stream.reading.named("reset") == [{"reason": "session_erased"}]
+        await post(client, "s", "second", message_id="m2", model="echo")
+        async with asyncio.timeout(10):
+            reading = await stream.read_finals(2)
+        assert [chunk["message_id"] for chunk in reading.finals] == ["m1", "m2"]
+
+
+async def test_a_position_from_before_is_answered_with_a_reset(broker: Broker) -> None:
+    async with running(broker.url) as mesh, client_of(mesh) as client:
+        async with events(client, "s") as stream:
+            await post(client, "s", "first", message_id="m1", model="echo")
+            old = await stream.read_finals()
+        await client.delete("/v1/sessions/s")
+        await answer(client, "s", "m2", "second")
+        old.events.clear()
+        async with events(client, "s", reading=old) as stream:
+            reading = await stream.read_finals()
+        assert reading.named("reset")
+        assert reading.text == "second"
+
+
+async def test_erasing_stops_what_runs_and_drops_what_is_queued(broker: Broker) -> None:
+    async with running(broker.url) as mesh, client_of(mesh) as client:
+        async with events(client, "s") as stream:
+            await post(client, "s", SECRET, message_id="m1", **SILENT)
+            await post(client, "s", SECRET, message_id="m2", **SILENT)
+            await stream.read(1)
+        assert (await client.delete("/v1/sessions/s")).status_code == 202
+        await answer(client, "s", "m3", "after")
+        page = (await client.get("/v1/sessions/s/messages")).json()
+        assert {row["message_id"] for row in page["messages"]} == {"m3"}
+
+
+async def test_an_erase_request_survives_the_absence_of_workers(broker: Broker, nats_client: Client) -> None:
+    async with running(broker.url, role="pod", id="pod-1") as pod, client_of(pod) as client:
+        await post(client, "s", SECRET, message_id="m1", model="echo")
+        assert (await client.delete("/v1/sessions/s")).status_code == 202
+        assert (await client.get("/v1/sessions/s/messages")).status_code == 404
+        async with running(broker.url, role="worker", id="w-1"):
+
+            async def is_removed() -> bool:
+                return SECRET not in await stored_text(nats_client)
+
+            await eventually(is_removed)
+        assert (await client.get("/v1/sessions/s/messages")).status_code == 404
+
+
+async def test_sessions_are_listed_page_by_page(broker: Broker) -> None:
+    async with running(broker.url) as mesh, client_of(mesh) as client:
+        for name in ("a", "b", "c"):
+            await answer(client, name, "m1")
+        first = (await client.get("/v1/sessions", params={"limit": "2"})).json()
+        assert [row["session_id"] for row in first["sessions"]] == ["a", "b"]
+        second = (await client.get("/v1/sessions", params={"limit": "2", "after": first["next"]})).json()
+        assert [row["session_id"] for row in second["sessions"]] == ["c"]
+        assert second["next"] is None
