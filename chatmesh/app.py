@@ -78,6 +78,7 @@ class Mesh:
         )
         self.server: Server | None = None
         self.is_draining = False
+        self._beacons: list[Beacon] = []
         self.tree = self._tree()
 
     @property
@@ -132,6 +133,8 @@ class Mesh:
 
     def _on_drain(self) -> None:
         self.is_draining = True
+        for beacon in self._beacons:
+            beacon.tell()
 
     def _worker(self, worker_id: Token) -> list[Child]:
         config, broker = self.config, self.broker
@@ -196,6 +199,7 @@ class Mesh:
             models=catalogue.names,
         )
         broker.connection.on_change(beacon.tell)
+        self._beacons.append(beacon)
         health = WorkerHealthResponder(
             broker.connection, id=worker_id, boot=self.boot, vitals=vitals, holds=generations.holds
         )
@@ -248,6 +252,7 @@ class Mesh:
             vitals=vitals,
         )
         broker.connection.on_change(beacon.tell)
+        self._beacons.append(beacon)
         self.server = self._server(hub, streams, roster)
         keeper = RosterKeeper(broker.connection, broker.heartbeats, roster, subjects.WORKER_HEARTBEATS)
         return [

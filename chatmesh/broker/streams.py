@@ -19,6 +19,9 @@ PRESENCE = "CHAT_PRESENCE"
 DEAD_LETTERS = "CHAT_DEAD_LETTERS"
 CONSUMER = "workflow-processor"
 
+REGISTRY_MAX_AGE_SECONDS = 48 * 3600
+"""Pods write their entries again four times within it, so that an entry dies only with its pod."""
+
 NANOSECONDS = 1_000_000_000
 
 
@@ -121,7 +124,7 @@ def declared(settings: StreamSettings) -> tuple[StreamSpec, ...]:
             REGISTRY,
             (subjects.REGISTRY_ALL,),
             settings.registry_max_bytes,
-            settings.transcript_max_age_seconds,
+            REGISTRY_MAX_AGE_SECONDS,
             max_msgs_per_subject=1,
             replicas=settings.replicas,
             # A released entry leaves a marker that dies by itself.

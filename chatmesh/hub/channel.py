@@ -20,6 +20,9 @@ from chatmesh.telemetry import metrics
 MAX_FOREIGN = 32
 """Foreign answers whose order is kept at a time in one session; the oldest is forgotten first."""
 
+MAX_EXPECTED = 256
+"""Messages of one session that were accepted here and have not ended; what is beyond is watched all the same."""
+
 MAX_AHEAD = 64
 """Records kept behind a hole. One that does not fit is read from the transcript, like the hole."""
 
@@ -29,6 +32,7 @@ class Channel:
 
     __slots__ = (
         "_ahead",
+        "_expected",
         "_foreign",
         "_mend",
         "floor",
@@ -61,6 +65,7 @@ class Channel:
         self.touched = 0.0
         self.quiet_checks = 0
         self._ahead: dict[int, Record] = {}
+        self._expected: set[Token] = set()
         self._foreign: dict[Token, ForeignOrder] = {}
         self._mend = mend
 
@@ -72,6 +77,9 @@ class Channel:
         if not self.live:
             self.last, self.last_seq = read_to, read_seq
             self._ahead.clear()
+        elif read_to > self.last:
+            # The others were not served that far: what does not come by itself is looked for.
+            self.is_active = True
         if read_to > self.heard:
             self.heard, self.heard_seq = read_to, read_seq
         reader.offset = max(reader.offset, read_to)
@@ -127,8 +135,10 @@ class Channel:
             for reader in list(self.live):
                 reader.show(payload, chunk.message_id, is_final=chunk.is_final)
 
-    def expect(self, now: float) -> None:
-        """Something is going to come: watch for silence."""
+    def expect(self, now: float, message_id: Token | None = None) -> None:
+        """Something is going to come (up to the end of that message, where it is known which): watch for silence."""
+        if message_id is not None and len(self._expected) < MAX_EXPECTED:
+            self._expected.add(message_id)
         self.is_active = True
         self.touched = now
         self.quiet_checks = 0
@@ -138,7 +148,9 @@ class Channel:
         self.last, self.last_seq = record.offset, record.seq
         self.touched = now
         self.quiet_checks = 0
-        self.is_active = record.final is None
+        if record.final is not None:
+            self._expected.discard(record.message_id)
+        self.is_active = record.final is None or bool(self._expected)
         for reader in list(self.live):
             reader.push(record, payload)
             if not reader.is_live:

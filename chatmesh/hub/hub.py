@@ -89,11 +89,11 @@ class Hub:
         if channel is not None:
             channel.on_foreign(chunk, time.monotonic())
 
-    def expect(self, session_id: Token) -> None:
+    def expect(self, session_id: Token, message_id: Token | None = None) -> None:
         """An answer is on its way in that session."""
         channel = self._channels.get(session_id)
         if channel is not None:
-            channel.expect(time.monotonic())
+            channel.expect(time.monotonic(), message_id)
 
     def mend(self, channel: Channel) -> None:
         """Asks for a look at the transcript. Where too many wait already, the pulse asks again."""

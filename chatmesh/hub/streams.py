@@ -201,8 +201,9 @@ class EventStreams:
                         page.records[0] if page.records else None,
                         is_filtered=reader.message_id is not None,
                     )
+                    again = await self._settle(channel, reader, verdict)
                     is_claimed = False
-                    if (again := await self._settle(channel, reader, verdict)) is not None:
+                    if again is not None:
                         seq = again
                         continue
             except BrokerError:

@@ -53,7 +53,7 @@ class Ingress:
         pod_id: Token,
         default_model: str,
         inline: Inline,
-        expect: Callable[[Token], None],
+        expect: Callable[[Token, Token], None],
         models: Callable[[], set[str] | None],
         max_payload: Callable[[], int],
         is_open: Callable[[], bool],
@@ -100,7 +100,8 @@ class Ingress:
         accepted = await self._intake.accept(request, may_be_known=may_be_known)
         if accepted.interrupts:
             await self._stopping.interrupt(session_id, request.message_id)
-        self._expect(session_id)
+        if not accepted.is_duplicate:
+            self._expect(session_id, request.message_id)
         log.info(
             "ingress.accepted",
             session_id=session_id,

@@ -25,6 +25,9 @@ LINGER_SECONDS = 10.0
 
 TICK_SECONDS = 1.0
 
+REFRESH_SECONDS = 12 * 3600
+"""Entries expire after two days, readers do not."""
+
 
 class Holdings(Service):
     """Counts readers by session, keeps the registry's entries in step."""
@@ -39,6 +42,7 @@ class Holdings(Service):
         self._is_draining = False
         self._wake = asyncio.Event()
         self._is_stale = False
+        self._next_refresh = time.monotonic() + REFRESH_SECONDS
         connection.on_change(self.tell_again)
 
     async def hold(self, session_id: Token) -> None:
@@ -79,8 +83,10 @@ class Holdings(Service):
         self._wake.set()
 
     async def _again(self) -> None:
-        if not self._is_stale:
+        now = time.monotonic()
+        if not self._is_stale and now < self._next_refresh:
             return
+        self._next_refresh = now + REFRESH_SECONDS
         self._is_stale = False
         for session_id in list(self._readers):
             await self._put(session_id)

@@ -18,6 +18,9 @@ CAPACITY = 4096
 
 READ_SECONDS = 2.0
 
+FORGET_EVERY = 1000
+"""Heartbeats between two looks for members that are silent for very long."""
+
 
 class RosterKeeper(Listener):
     """Listens to one role's heartbeats; pods listen to workers (who serves which model), workers to pods (who is dead)."""
@@ -27,6 +30,7 @@ class RosterKeeper(Listener):
         self._heartbeats = heartbeats
         self._roster = roster
         self._subject = subject
+        self._heard = 0
 
     def subject(self) -> str:
         return self._subject
@@ -37,7 +41,11 @@ class RosterKeeper(Listener):
 
     async def on_message(self, message: Msg) -> None:
         try:
-            self._roster.hear(HeartbeatMessage.decode(message.data), time.monotonic())
+            now = time.monotonic()
+            self._roster.hear(HeartbeatMessage.decode(message.data), now)
+            self._heard += 1
+            if self._heard % FORGET_EVERY == 0:
+                self._roster.forget_silent(now)
         except ProtocolError as error:
             metrics.errors.labels("presence", "undecodable").inc()
             log.warning("presence.undecodable", subject=message.subject, error=str(error))

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from chatmesh.broker import Connection, Holder, Listener, Msg, Registry
-from chatmesh.errors import BrokerError
+from chatmesh.errors import BrokerError, CapacityError
 from chatmesh.protocol import headers, jsontext, subjects
 from chatmesh.protocol.records import Record, RecordHead
 from chatmesh.protocol.tokens import Token
@@ -83,7 +83,7 @@ class Router(Listener):
         try:
             await self._connection.publish(subject, body, headers=headers.own())
             metrics.routed.labels(way).inc()
-        except BrokerError as error:
+        except (BrokerError, CapacityError) as error:
             metrics.errors.labels("relay", "route").inc()
             log.warning("relay.not_routed", subject=subject, error=str(error))
 

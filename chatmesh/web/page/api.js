@@ -3,7 +3,9 @@
 const ATTEMPT_MS = 15_000;
 const FIRST_PAUSE_MS = 400;
 const LONGEST_PAUSE_MS = 10_000;
-const PASSES_BY = new Set([502, 503, 504]);
+
+/** Whether the same call may have another answer soon. A message that the server chokes on would choke it for ever. */
+const passesBy = (status, isRead) => (isRead ? status >= 500 : status >= 502 && status <= 504);
 
 /** The server said no; `message` is its reason, written for people. */
 export class Refused extends Error {
@@ -66,7 +68,7 @@ async function call(path, options) {
     let pause = backoff(failures);
     try {
       const response = await fetch(path, { ...options, signal: AbortSignal.timeout(ATTEMPT_MS) });
-      if (!PASSES_BY.has(response.status)) return await read(response);
+      if (!passesBy(response.status, options === undefined)) return await read(response);
       pause = Math.max(pause, 1000 * Number(response.headers.get("Retry-After")) || 0);
     } catch (error) {
       if (error instanceof Refused) throw error;
