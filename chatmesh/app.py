@@ -14,6 +14,8 @@ Pod and worker meet only over NATS, in one process too.
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from chatmesh.broker import CONSUMER, REQUESTS, Address, Broker, Delivery, Puller, StreamSettings
@@ -61,6 +63,9 @@ MENDING = 16_384
 """Channels that may wait for a look at the transcript; past it the pulse asks again."""
 
 STOP_SECONDS = 5.0
+
+SUBTREE_SECONDS = 30.0
+"""For a subtree's other children, which stop one after the other, each in milliseconds as a rule."""
 
 
 class Mesh:
@@ -121,20 +126,27 @@ class Mesh:
         children = []
         if self.embedded is not None:
             children.append(_child("nats-server", self.embedded))
-        children.append(_nested("broker", [_child(name, service) for name, service in self.broker.services]))
+        children.append(_nested("broker", self._broker, drain_seconds=SUBTREE_SECONDS))
         if "worker" in self.config.roles:
             for number in range(1, self._workers + 1):
                 name = "worker" if number == 1 else f"worker-{number}"
                 worker_id = self.id if number == 1 else token(f"{self.id}-{number}", "id")
-                children.append(_nested(name, self._worker(worker_id)))
+                drain_seconds = self.config.worker.drain_seconds + SUBTREE_SECONDS
+                children.append(_nested(name, partial(self._worker, worker_id), drain_seconds=drain_seconds))
         if self.config.serves_http:
-            children.append(_nested("pod", self._pod()))
+            drain_seconds = self.config.http.shutdown_seconds + SUBTREE_SECONDS
+            children.append(_nested("pod", self._pod, drain_seconds=drain_seconds))
         return _Root("root", children, on_drain=self._on_drain)
 
     def _on_drain(self) -> None:
         self.is_draining = True
         for beacon in self._beacons:
             beacon.tell()
+
+    def _broker(self) -> list[Child]:
+        # The one subtree that is not built anew: everybody holds references to its parts. If it gives up, so does the
+        # process.
+        return [_child(name, service) for name, service in self.broker.services]
 
     def _worker(self, worker_id: Token) -> list[Child]:
         config, broker = self.config, self.broker
@@ -335,13 +347,12 @@ def _once(name: str, service: Service) -> Child:
     return Child(name, lambda: service, restart=False)
 
 
-def _nested(name: str, children: list[Child]) -> Child:
-    drain_seconds = sum(child.drain_seconds for child in children)
+def _nested(name: str, build: Callable[[], list[Child]], *, drain_seconds: float) -> Child:
+    """A subtree. One that gave up is built anew from nothing, while a child of it that crashed runs again as it is:
+    others hold references to it."""
     return Child(
         name,
-        lambda: Supervisor(
-            name, children, intensity=Intensity(5, 30.0), clock=SystemClock(), observe=observe
-        ),
+        lambda: Supervisor(name, build(), intensity=Intensity(5, 30.0), clock=SystemClock(), observe=observe),
         drain_seconds=drain_seconds,
     )
 
