@@ -130,7 +130,7 @@ export class Conversation {
   fill(rows) {
     const known = new Set(rows.map((row) => row.message_id));
     for (const turn of this.#turns.values()) {
-      if (!known.has(turn.id) && !turn.isWaiting && turn.state !== "refused") this.#remove(turn);
+      if (!known.has(turn.id) && !turn.isWaiting && turn.state !== "refused") this.remove(turn);
     }
     const unsent = this.#first((turn) => !known.has(turn.id));
     for (const row of rows) (this.get(row.message_id) ?? this.#add(row.message_id, unsent)).fill(row);
@@ -160,7 +160,7 @@ export class Conversation {
     return turn;
   }
 
-  #remove(turn) {
+  remove(turn) {
     this.#turns.delete(turn.id);
     turn.element.remove();
   }

@@ -76,6 +76,8 @@ function greet() {
 
 // --- The composer ---------------------------------------------------------------------------------------------------
 
+let returned = null; // a refused turn whose words are in the composer again
+
 /** Messages go out one after the other, so that they are answered in the order in which they were written. */
 async function send(turn, words, modelName) {
   try {
@@ -83,7 +85,10 @@ async function send(turn, words, modelName) {
     conversation.accepted(turn);
   } catch (error) {
     conversation.refused(turn, error.message);
-    if (text.value === "") text.value = words;
+    if (text.value !== "") return;
+    text.value = words;
+    fit();
+    returned = turn;
   }
 }
 
@@ -92,6 +97,8 @@ composer.addEventListener("submit", (event) => {
   const words = text.value;
   if (words.trim() === "") return;
   const modelName = model.value;
+  if (returned !== null) conversation.remove(returned);
+  returned = null;
   const turn = conversation.send(randomId("msg_"), words);
   text.value = "";
   fit();

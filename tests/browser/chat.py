@@ -1,0 +1,103 @@
+"""The chat page in a tab, and the same session as the API tells it."""
+
+from __future__ import annotations
+
+import json
+from typing import Any, Self
+from urllib.parse import parse_qs, urlsplit
+
+from tests.browser.chromium import Chromium, Tab
+from tests.support.waiting import eventually
+
+# Every text that the last answer ever had, from the page's first moment on.
+_WATCH = """
+window.texts = [];
+new MutationObserver(() => {
+  const text = [...document.querySelectorAll(".answer")].at(-1)?.textContent ?? "";
+  if (text !== "" && text !== window.texts.at(-1)) window.texts.push(text);
+}).observe(document, { subtree: true, childList: true, characterData: true });
+"""
+
+# Complete: its modules have run.
+_IS_READY = "document.activeElement?.id === 'text' && document.readyState === 'complete'"
+
+_TURNS = """
+[...document.querySelectorAll(".turn")].map((turn) => ({
+  state: turn.dataset.state,
+  said: turn.querySelector(".said").textContent,
+  answer: turn.querySelector(".answer").textContent,
+  note: turn.querySelector(".note").textContent,
+}))
+"""
+
+
+class Chat:
+    """A reader in front of the page: types, reads, reloads."""
+
+    def __init__(self, tab: Tab) -> None:
+        self.tab = tab
+
+    @classmethod
+    async def open(cls, chromium: Chromium, url: str) -> Self:
+        """The page at `url`, ready to type into."""
+        chat = cls(await chromium.open("about:blank"))
+        await chat.tab.run_first(_WATCH)
+        await chat.tab.go(url)
+        await eventually(
+            lambda: chat.tab.evaluate(_IS_READY),
+            message="the focus in the composer",
+        )
+        return chat
+
+    @property
+    async def session_id(self) -> str:
+        """As the address bar says; empty where it does not say any."""
+        address = await self.tab.evaluate("location.href")
+        return parse_qs(urlsplit(address).query).get("session", [""])[0]
+
+    async def choose(self, model: str) -> None:
+        """Pick a model."""
+        await self.tab.evaluate(
+            f"model.value = {json.dumps(model)}; model.dispatchEvent(new Event('change', {{ bubbles: true }}))"
+        )
+
+    async def send(self, text: str) -> None:
+        """Type and send, with the keyboard."""
+        await self.tab.type(text)
+        await self.tab.press("Enter")
+
+    async def turns(self) -> list[dict[str, str]]:
+        """Everything that is shown: `said`, `answer`, `state` and `note` of each turn."""
+        turns: list[dict[str, str]] = await self.tab.evaluate(_TURNS)
+        return turns
+
+    async def texts(self) -> list[str]:
+        """The texts that the last answer has had on this page, oldest first."""
+        texts: list[str] = await self.tab.evaluate("window.texts")
+        return texts
+
+    async def wait_answer(self, *, longer_than: int, timeout: float = 10.0) -> str:  # noqa: ASYNC109 - handed on
+        """The last answer, still growing, once it has more than so many characters."""
+
+        async def look() -> str:
+            turns = await self.turns()
+            if not turns:
+                return ""
+            turn = turns[-1]
+            assert turn["state"] in ("sending", "open"), f"too late to see it grow: {turn}"
+            return turn["answer"] if len(turn["answer"]) > longer_than else ""
+
+        text: str = await eventually(look, timeout=timeout, message="a growing answer")
+        return text
+
+    async def wait_done(self, *, turns: int = 1, timeout: float = 20.0) -> list[dict[str, str]]:  # noqa: ASYNC109 - handed on
+        """All turns, once there are so many and every answer has ended."""
+
+        async def look() -> Any:
+            shown = await self.turns()
+            assert len(shown) == turns, shown
+            assert all(turn["state"] == "done" for turn in shown), shown
+            return shown
+
+        shown: list[dict[str, str]] = await eventually(look, timeout=timeout, message="the end of the answer")
+        return shown
