@@ -1,0 +1,59 @@
+"""docs/configuration.md and docs/operations.md say the truth about defaults and about what has no effect yet."""
+
+from __future__ import annotations
+
+import re
+
+from chatmesh.config import Config
+from chatmesh.telemetry import metrics
+from tests.docs.pages import ROOT, page, rows
+
+CONFIGURATION = page("docs/configuration.md")
+_CODE = {
+    path: path.read_text(encoding="utf-8")
+    for path in (ROOT / "chatmesh").rglob("*.py")
+    if not path.is_relative_to(ROOT / "chatmesh" / "config")
+}
+
+
+def test_every_default_on_the_page_is_the_default() -> None:
+    wrong, looked = [], 0
+    for keys, default, _ in rows(CONFIGURATION.section("What to choose")):
+        for key, said in zip(re.findall(r"`([\w.]+)`", keys), default.split(", "), strict=False):
+            value: object = Config()
+            for name in key.split("."):
+                value = getattr(value, name)
+            if isinstance(value, int | float):
+                looked += 1
+                wrong += [key] if _bytes(said) != value else []
+    assert looked > 15
+    assert not wrong
+
+
+def test_what_is_said_to_do_nothing_is_used_nowhere() -> None:
+    section = CONFIGURATION.section("Keys that do nothing yet").partition("There are no")[0]
+    idle = re.findall(r"`\w+\.(tls|max_reconnects|cancel_on_disconnect)`", section)
+    used = [name for name in idle if any(re.search(rf"\.{name}\b", code) for code in _CODE.values())]
+    assert not used
+    assert sorted(idle) == ["cancel_on_disconnect", "max_reconnects", "tls"]
+
+
+def test_metrics_are_measured_unless_the_table_says_otherwise() -> None:
+    code = "".join(_CODE.values())
+    idle = {
+        cells[0].strip("`")
+        for cells in rows(page("docs/operations.md").section("Metrics"))
+        if "not measured yet" in cells[3]
+    }
+    names = {
+        name: next(iter(metric.describe())).name
+        for name, metric in vars(metrics).items()
+        if hasattr(metric, "describe") and not isinstance(metric, type)
+    }
+    assert {name for field, name in names.items() if f"metrics.{field}" not in code} == idle
+
+
+def _bytes(text: str) -> float:
+    """`256 MiB` or a plain number."""
+    number, _, unit = text.partition(" ")
+    return float(number) * {"": 1, "MiB": 2**20, "GiB": 2**30}[unit]

@@ -1,0 +1,63 @@
+"""docs/operations.md and the code agree: metrics, exit codes, and the streams of docs/protocol.md."""
+
+from __future__ import annotations
+
+import re
+
+from prometheus_client.metrics import MetricWrapperBase
+
+from chatmesh.broker.streams import StreamSettings, declared
+from chatmesh.errors import Exit
+from chatmesh.protocol import headers, subjects
+from chatmesh.telemetry import metrics
+from tests.docs.pages import page, rows
+
+OPERATIONS, PROTOCOL = page("docs/operations.md"), page("docs/protocol.md")
+
+
+def test_every_metric_is_in_the_table_with_its_type_and_labels() -> None:
+    table = [cells for cells in rows(OPERATIONS.section("Metrics")) if cells[0].startswith("`chatmesh_")]
+    named = {cells[0].strip("`"): (cells[1], re.findall(r"`(\w+)`", cells[2])) for cells in table}
+    assert named == dict(_declared())
+
+
+def test_every_exit_code_is_in_the_table() -> None:
+    named = [int(cells[0]) for cells in rows(OPERATIONS.section("Exit codes"))]
+    assert named == sorted(Exit)
+
+
+def test_every_stream_is_in_the_table_with_its_settings() -> None:
+    specs = {spec.name: spec for spec in declared(StreamSettings(1, 24 * 3600, 168 * 3600, 1, 2, 3, 4, 5))}
+    table = {cells[0].strip("`"): cells for cells in rows(PROTOCOL.section("Streams and the consumer"))}
+    assert set(table) == set(specs)
+    for name, spec in specs.items():
+        _, _, retention, discard, max_age, _, more = table[name]
+        assert retention.replace(" ", "") == spec.retention
+        assert discard == spec.discard
+        hours = 168 if "transcript_max_age_hours" in max_age else int(re.findall(r"(\d+) h", max_age)[0])
+        assert hours * 3600 == spec.max_age_seconds
+        assert ("1 message a subject" in more) == (spec.max_msgs_per_subject == 1)
+        assert ("message TTL" in more) == spec.allow_msg_ttl
+        assert ("roll-up headers" in more) == spec.allow_rollup_hdrs
+
+
+def test_every_subject_and_every_header_of_ours_is_on_the_page() -> None:
+    made = {
+        subject.replace("*", "{}")
+        for name, subject in vars(subjects).items()
+        if name.isupper() and isinstance(subject, str)
+    }
+    cells = [cells[0].strip("`") for cells in rows(PROTOCOL.section("Subjects"))]
+    assert made <= {re.sub(r"\{\w+\}", "{}", subject) for subject in cells}
+    for header in (headers.WIRE, headers.ERASE, headers.REASON):
+        assert f"`{header}`" in PROTOCOL.section("Headers")
+
+
+def _declared() -> list[tuple[str, tuple[str, list[str]]]]:
+    found = []
+    for metric in vars(metrics).values():
+        if isinstance(metric, MetricWrapperBase):
+            family = next(iter(metric.describe()))
+            name = f"{family.name}_total" if family.type == "counter" else family.name
+            found.append((name, (family.type, list(metric._labelnames))))
+    return found

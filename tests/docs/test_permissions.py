@@ -1,0 +1,78 @@
+"""The allow-list in docs/operations.md is enough: a mesh under exactly these permissions does all that it does."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+from pathlib import Path
+
+from tests.docs.pages import page, rows
+from tests.support.broker import Broker
+from tests.support.mesh import client_of, running
+from tests.support.waiting import eventually
+
+PATHS = "/v1/sessions/s/messages"
+
+
+async def test_pod_and_worker_do_all_they_do_under_the_permissions_on_the_page(tmp_path: Path) -> None:
+    users = [{"user": "deploy", "password": "x"}]
+    users += [_user("pod", "p1"), _user("worker", "w1")]
+    broker = await Broker.start(tmp_path, config_extra=f"authorization {json.dumps({'users': users})}\n")
+    try:
+        async with running(broker.url, *_login("deploy"), role="pod", id="p0"):
+            pass  # makes the streams, which the others may not
+        async with (
+            running(broker.url, *_login("worker"), role="worker", id="w1"),
+            running(broker.url, *_login("pod"), role="pod", id="p1") as pod,
+            client_of(pod) as client,
+        ):
+            slow = {"message": "", "context": {"model": "count", "tokens_per_second": 20}}
+            for number in (1, 2):
+                answer = await client.post(PATHS, json=slow | {"message_id": f"m{number}"})
+                assert answer.status_code == 202
+            await asyncio.gather(*(client.delete(f"{PATHS}/m{number}") for number in (1, 2)))
+            stream = {"Accept": "text/event-stream"}
+            answered = await client.post(PATHS, json={"message": "a b", "message_id": "m3"}, headers=stream)
+            assert '"is_final":true' in answered.text
+            statuses = {
+                row["message_id"]: row["status"] for row in (await client.get(PATHS)).json()["messages"]
+            }
+            assert statuses == {"m1": "stopped", "m2": "stopped", "m3": "done"}
+            assert (await client.get("/v1/sessions")).json()["sessions"][0]["session_id"] == "s"
+            assert (await client.delete("/v1/sessions/s")).status_code == 202
+            await eventually(lambda: _is_worked_off(broker))
+        assert "violation" not in broker.log().lower()
+    finally:
+        broker.stop()
+
+
+async def _is_worked_off(broker: Broker) -> bool:
+    """The erase request too: the queue is empty."""
+    client = await broker.connect(user="deploy", password="x")
+    try:
+        return (await client.jetstream().stream_info("WORKFLOW_REQUESTS")).state.messages == 0
+    finally:
+        await client.close()
+
+
+def _login(user: str) -> tuple[str, ...]:
+    return (f"nats.user={user}", "nats.password=x", "default_model=echo")
+
+
+def _user(role: str, id: str) -> dict[str, object]:
+    """What the page's table allows a role; what it names for making streams is left out."""
+    allowed: dict[str, list[str]] = {"publish": [], "subscribe": ["_INBOX.>"]}
+    for who, publish, subscribe in rows(
+        page("docs/operations.md").section("The broker").partition("### Permissions")[2]
+    ):
+        if who in ("both", role):
+            always = publish.partition("to make streams by itself")[0]
+            allowed["publish"] += _subjects(always, id)
+            allowed["subscribe"] += _subjects(subscribe, id)
+    permissions = {kind: {"allow": subjects} for kind, subjects in allowed.items()}
+    return {"user": role, "password": "x", "permissions": permissions | {"allow_responses": True}}
+
+
+def _subjects(cell: str, id: str) -> list[str]:
+    return [subject.replace("{id}", id) for subject in re.findall(r"`([^`]+)`", cell)]
