@@ -13,6 +13,7 @@ Pod and worker meet only over NATS, in one process too.
 
 from __future__ import annotations
 
+import ssl
 import time
 from collections.abc import Callable
 from functools import partial
@@ -20,8 +21,11 @@ from typing import Any
 
 from chatmesh.broker import CONSUMER, REQUESTS, Address, Broker, Delivery, Puller, StreamSettings
 from chatmesh.config import Config
+from chatmesh.config.connection import TlsConfig
 from chatmesh.devbroker import EmbeddedServer
 from chatmesh.devbroker.service import EmbeddedBroker
+from chatmesh.errors import ChatmeshError
+from chatmesh.errors import ConfigError
 from chatmesh.hub import BroadcastInbox, EventStreams, Hub, HubSettings, Mender, Pulse, ResponseInbox
 from chatmesh.hub.channel import Channel
 from chatmesh.ingress import Erasing, History, Ingress, IngressSettings, Intake, IntakeSettings, Stopping
@@ -34,6 +38,7 @@ from chatmesh.kernel import (
     Service,
     Supervisor,
     SystemClock,
+    real_cause,
 )
 from chatmesh.presence import (
     Beacon,
@@ -51,7 +56,8 @@ from chatmesh.providers import Catalogue, Provider
 from chatmesh.providers.demo import Demo
 from chatmesh.relay import Batcher, Lane, Router
 from chatmesh.telemetry import get_logger
-from chatmesh.web import Route, Server, ServerSettings
+from chatmesh.web import Server, ServerSettings
+from chatmesh.web.described import openapi_route
 from chatmesh.web.pages import page_routes
 from chatmesh.web.probes import probe_routes
 from chatmesh.workflow import Claims, Desk, Generations, Identity, Leases, StopListener, StopSweep, Turns
@@ -112,6 +118,8 @@ class Mesh:
             options["user_credentials"] = str(config.creds_file)
         if config.nkey_seed_file is not None:
             options["nkeys_seed"] = str(config.nkey_seed_file)
+        if config.tls.is_set:
+            options["tls"] = _tls_context(config.tls)
         return Address(
             config.servers,
             self.id,
@@ -133,9 +141,11 @@ class Mesh:
                 worker_id = self.id if number == 1 else token(f"{self.id}-{number}", "id")
                 drain_seconds = self.config.worker.drain_seconds + SUBTREE_SECONDS
                 children.append(_nested(name, partial(self._worker, worker_id), drain_seconds=drain_seconds))
-        if self.config.serves_http:
+        if self.config.serves_http and "pod" in self.config.roles:
             drain_seconds = self.config.http.shutdown_seconds + SUBTREE_SECONDS
             children.append(_nested("pod", self._pod, drain_seconds=drain_seconds))
+        elif self.config.serves_http:
+            children.append(_child("server", self._probes()))
         return _Root("root", children, on_drain=self._on_drain)
 
     def _on_drain(self) -> None:
@@ -244,6 +254,7 @@ class Mesh:
             write_timeout_seconds=config.sse.write_timeout_seconds,
         )
         hub = Hub(broker.transcript, hub_settings, mending)
+        holdings.on_told(hub.mend_all)
         streams = EventStreams(
             hub,
             broker.transcript,
@@ -300,14 +311,28 @@ class Mesh:
         )
         routes = [
             *ingress.routes,
-            Route("GET", "/v1/sessions/{session_id}/events", streams.events),
+            *streams.routes,
             *probe_routes(lambda: self.is_ready, lambda: self.status),
             *page_routes(),
         ]
-        settings = ServerSettings(
-            config.http.host, config.http.port, config.http.max_body_bytes, config.http.shutdown_seconds
+        routes.append(openapi_route(routes))
+        return Server(self._server_settings(), routes, on_drain=hub.say_goodbye)
+
+    def _probes(self) -> Service:
+        """What a worker serves where it is told to serve HTTP: it has no sessions to show."""
+        routes = probe_routes(lambda: self.is_ready, lambda: self.status)
+        self.server = Server(self._server_settings(), routes, on_drain=lambda: None)
+        return self.server
+
+    def _server_settings(self) -> ServerSettings:
+        config = self.config
+        return ServerSettings(
+            config.http.host,
+            config.http.port,
+            max_body_bytes=config.http.max_body_bytes,
+            request_timeout_seconds=config.http.request_timeout_seconds,
+            shutdown_seconds=config.http.shutdown_seconds,
         )
-        return Server(settings, routes, on_drain=hub.say_goodbye)
 
 
 class _Root(Supervisor):
@@ -333,7 +358,10 @@ def observe(event: KernelEvent) -> None:
         case EventKind.RESTARTING | EventKind.CANCELLED:
             log.warning(name, path=event.path, backoff_seconds=event.backoff_seconds)
         case _:
-            log.error(name, path=event.path, error=repr(event.error), exc_info=event.error)
+            # What we raise on purpose says all there is; anything else needs its traceback.
+            is_explained = event.error is not None and isinstance(real_cause(event.error), ChatmeshError)
+            traceback = None if is_explained else event.error
+            log.error(name, path=event.path, error=repr(event.error), exc_info=traceback)
 
 
 def _child(name: str, service: Service, *, drain_seconds: float = STOP_SECONDS) -> Child:
@@ -355,6 +383,19 @@ def _nested(name: str, build: Callable[[], list[Child]], *, drain_seconds: float
         lambda: Supervisor(name, build(), intensity=Intensity(5, 30.0), clock=SystemClock(), observe=observe),
         drain_seconds=drain_seconds,
     )
+
+
+def _tls_context(tls: TlsConfig) -> ssl.SSLContext:
+    """Raises ConfigError where a file is missing or is none of what it should be."""
+    try:
+        context = ssl.create_default_context(cafile=tls.ca_file)
+        if tls.cert_file is not None:
+            context.load_cert_chain(tls.cert_file, tls.key_file)
+    except (OSError, ssl.SSLError) as error:
+        raise ConfigError(
+            f"a certificate can't be used ({error})", where="nats.tls", mend="Expected readable PEM files."
+        ) from error
+    return context
 
 
 def _embedded(config: Config) -> EmbeddedBroker:

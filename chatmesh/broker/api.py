@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from typing import Any
 
 import orjson
@@ -14,6 +15,9 @@ from chatmesh.errors import BrokerError, BrokerUnreachableError, JetStreamMissin
 from chatmesh.protocol import headers
 
 NO_RESPONDERS = "503"
+
+TRY_SECONDS = 1.0
+"""One try of a call. A request that was lost with its connection is asked again: its silence says nothing of JetStream."""
 
 
 class ApiError(BrokerError):
@@ -71,7 +75,7 @@ class JetStreamApi:
     ) -> dict[str, Any]:
         """`$JS.API.{name}` with `body`. Raises ApiError, JetStreamMissingError, BrokerUnreachableError."""
         data = b"" if body is None else orjson.dumps(body)
-        message = await self._requests.request(f"$JS.API.{name}", data, seconds=seconds)
+        message = await self._ask(f"$JS.API.{name}", data, seconds)
         if message is None:
             raise JetStreamMissingError(
                 f"JetStream did not answer within {seconds:g} s",
@@ -84,6 +88,15 @@ class JetStreamApi:
         if error is not None:
             raise ApiError(str(error.get("description")), code=int(error.get("err_code", 0)), where=name)
         return answer
+
+    async def _ask(self, subject: str, data: bytes, seconds: float) -> Msg | None:
+        deadline = time.monotonic() + seconds
+        while True:
+            again = time.monotonic() + TRY_SECONDS
+            message = await self._requests.request(subject, data, seconds=min(TRY_SECONDS, seconds))
+            is_refused = time.monotonic() < again  # at once: nobody listens
+            if message is not None or is_refused or again >= deadline:
+                return message
 
     async def is_available(self) -> bool:
         """Whether JetStream answers at all."""

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+import time
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -21,6 +22,7 @@ from nats.aio.client import Client, Server
 from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription
 
+from chatmesh.broker.client import SturdyClient
 from chatmesh.broker.inbox import Inbox, Tap
 from chatmesh.errors import BrokerUnreachableError, CapacityError, NotAuthorisedError
 from chatmesh.kernel import Service
@@ -34,13 +36,16 @@ HEADERS_MARGIN = 1024
 
 FLUSH_SECONDS = 5
 
+SETTLE_SECONDS = 0.5
+"""What a reconnect takes beside its wait: jitter, handshake, subscriptions."""
+
 PENDING_BYTES = 16 * 1024 * 1024
 """What the client may hold for a broker that is away, before it refuses."""
 
 
 @dataclass(frozen=True, slots=True)
 class Address:
-    """Where the broker is and who we are there. Plain values, so that this room needs no configuration."""
+    """Where the broker is and who we are there (`name`: a subject token, ours alone). Plain values, so that this room needs no configuration."""
 
     servers: tuple[str, ...]
     name: str
@@ -62,6 +67,7 @@ class Connection(Service):
         self._listeners: list[Callable[[], None]] = []
         self._refused: asyncio.Future[Exception] | None = None
         self._attempts = 0
+        self._settled_at = 0.0
 
     @property
     def _address(self) -> Address:
@@ -73,6 +79,12 @@ class Connection(Service):
     @property
     def is_connected(self) -> bool:
         return self._client is not None and self._client.is_connected
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether everybody who lost the broker when we did has had the time to come back. Before, that nobody answers
+        does not mean that nobody is there."""
+        return time.monotonic() >= self._settled_at
 
     @property
     def max_payload(self) -> int:
@@ -97,8 +109,12 @@ class Connection(Service):
         """An inbox that is fed from `subject`, through reconnects and rebuilt clients, until `unsubscribe`."""
         inbox = Inbox(subject, capacity, tap)
         self._inboxes[inbox] = None
-        if self._client is not None and not self._client.is_closed:
-            self._inboxes[inbox] = await self._feed(self._client, inbox)
+        try:
+            if self._client is not None and not self._client.is_closed:
+                self._inboxes[inbox] = await self._feed(self._client, inbox)
+        except BaseException:
+            self._inboxes.pop(inbox, None)  # nobody got it, so nobody would end it
+            raise
         return inbox
 
     async def unsubscribe(self, inbox: Inbox) -> None:
@@ -152,12 +168,17 @@ class Connection(Service):
     # --- the service -----------------------------------------------------------------------------------------------
 
     async def run(self, started: Callable[[], None]) -> None:
+        has_crashed = False
         try:
             await self._connect(self._address.connect_seconds)
             started()
             await self._keep()
+        except Exception:
+            has_crashed = True
+            raise
         finally:
-            await self._close()
+            # After a crash whoever listens keeps its inbox: the next life feeds it again.
+            await self._close(keep_inboxes=has_crashed)
 
     def drain(self) -> None:
         self._draining.set()
@@ -185,7 +206,7 @@ class Connection(Service):
         refused: asyncio.Future[Exception] = loop.create_future()
         last: list[Exception] = []
         self._closed.clear()
-        client = Client()
+        client = SturdyClient()
         attempt = loop.create_task(self._dial(client, refused, last), name="nats-connect")
         either: list[asyncio.Future[Any]] = [attempt, refused]
         try:
@@ -197,16 +218,24 @@ class Connection(Service):
                 raise self._unreachable(cause, seconds) from cause
             if (error := attempt.exception()) is not None:
                 raise self._unreachable(error, seconds) from error
+        except BaseException:
+            # Also where it has just succeeded, and a cancel came at the same moment.
+            attempt.cancel()
+            await asyncio.wait({attempt})
+            with suppress(nats.errors.Error, OSError):
+                await client.close()
+            if not attempt.cancelled():
+                attempt.exception()  # nobody else looks at it
+            raise
         finally:
             refused.cancel()
-            if not attempt.done() or attempt.cancelled() or attempt.exception() is not None:
-                attempt.cancel()
-                await asyncio.wait({attempt})
-                with suppress(nats.errors.Error, OSError):
-                    await client.close()
         self._client = client
-        for inbox in self._inboxes:
-            self._inboxes[inbox] = await self._feed(client, inbox)
+        for inbox in list(self._inboxes):
+            subscription = await self._feed(client, inbox)
+            if inbox in self._inboxes:
+                self._inboxes[inbox] = subscription
+            else:  # ended meanwhile
+                await subscription.unsubscribe()
         await self.flush()
         self._signal()
         log.info("broker.connected", server=self.server)
@@ -215,10 +244,7 @@ class Connection(Service):
         async def on_error(error: Exception) -> None:
             last.append(error)
             del last[:-1]
-            denied = (
-                isinstance(error, nats.errors.AuthorizationError) or "authentication" in str(error).lower()
-            )
-            if denied and not refused.done():
+            if _is_denial(error) and not refused.done():
                 refused.set_result(error)
             self._on_error(error)
 
@@ -230,6 +256,8 @@ class Connection(Service):
             reconnect_time_wait=1,
             reconnect_to_server_handler=self._next_server,
             connect_timeout=2,
+            # Ours alone, so that a broker can keep others from listening to our replies.
+            inbox_prefix=f"_INBOX.{self._address.name}",
             # Half-open TCP would otherwise be noticed after six minutes.
             ping_interval=5,
             max_outstanding_pings=2,
@@ -258,10 +286,12 @@ class Connection(Service):
             inbox.subject, cb=put, pending_msgs_limit=inbox.capacity, pending_bytes_limit=0
         )
 
-    async def _close(self) -> None:
+    async def _close(self, *, keep_inboxes: bool) -> None:
         client, self._client = self._client, None
         for inbox in self._inboxes:
-            inbox.close()
+            self._inboxes[inbox] = None
+            if not keep_inboxes:
+                inbox.close()
         if client is not None and not client.is_closed:
             # `close` writes what is left in its buffer; a flush that times out would only cost time.
             with suppress(nats.errors.Error, OSError):
@@ -290,6 +320,7 @@ class Connection(Service):
 
     def _on_reconnect(self) -> None:
         self._attempts = 0
+        self._settled_at = time.monotonic() + self._address.reconnect_wait_seconds + SETTLE_SECONDS
         log.info("broker.reconnected", server=self.server)
         self._signal()
 
@@ -319,6 +350,17 @@ class Connection(Service):
             where=", ".join(self._address.servers),
             mend="Check nats.user and nats.password, nats.token, nats.creds_file or nats.nkey_seed_file.",
         )
+
+
+def _is_denial(error: Exception) -> bool:
+    """Whether the server does not accept who we say we are. In answer to a first connect nats-py raises the server's own
+    words, which are "Authorization Violation" or tell of an authentication that expired or was revoked."""
+    text = str(error).lower()
+    return (
+        isinstance(error, nats.errors.AuthorizationError)
+        or "authorization violation" in text
+        or "authentication" in text
+    )
 
 
 async def _first_of(*coroutines: Awaitable[Any]) -> None:

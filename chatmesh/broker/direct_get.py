@@ -70,7 +70,8 @@ class _Batch:
         """A message of the batch or its end. None as the result means: ask again."""
         head = message.headers or {}
         status = head.get(headers.STATUS)
-        if status is None:
+        # A stored message may carry whatever header its publisher chose; a status of the server's has no sequence.
+        if status is None or headers.SEQUENCE in head:
             self._add(message, head)
             if self.single:
                 self._resolve(Page(self.messages))

@@ -43,8 +43,8 @@ class StreamKeeper(Service):
     ) -> None:
         self._connection = connection
         self._api = api
-        self._settings = settings
-        self._consumer = consumer
+        self.declared = declared(settings)
+        self.consumer = consumer
         self._changed = asyncio.Event()
         self._draining = False
         self._births: dict[str, int] = {}
@@ -97,12 +97,12 @@ class StreamKeeper(Service):
 
     async def _ensure(self) -> None:
         before = dict(self._births)
-        for spec in declared(self._settings):
+        for spec in self.declared:
             state = await ensure_stream(self._api, spec)
             self._births[spec.name] = state.created_unix_ms
             if spec.name == TRANSCRIPT:
                 self.epoch = epoch_of(state.created_unix_ms)
-        await ensure_consumer(self._api, self._consumer)
+        await ensure_consumer(self._api, self.consumer)
         remade = [name for name, birth in before.items() if self._births[name] != birth]
         if remade:
             log.warning("broker.streams_remade", streams=remade)

@@ -144,6 +144,11 @@ class Publisher(Service):
         await self._transmit(entry)
         return entry.reply
 
+    @property
+    def max_payload(self) -> int:
+        """Bytes that a message's body may have."""
+        return self._connection.max_payload
+
     def __len__(self) -> int:
         return len(self._pending)
 

@@ -71,6 +71,12 @@ class Delivery:
         self.seq = int(tokens[at + 1])
         self.stored_at = int(tokens[at + 3]) / 1e9
 
+    @property
+    def place(self) -> tuple[float, int]:
+        """Its place in the queue, lower is older. The sequence alone is not enough: a stream that was deleted and made
+        anew begins again at 1, and an ack of the one would remove the other."""
+        return (self.stored_at, self.seq)
+
     def renew(self, newer: Delivery) -> None:
         """The same message was delivered again while we hold it: answer to the newest delivery."""
         self.reply = newer.reply

@@ -42,7 +42,10 @@ class Holder:
         session_id, pod_id = token(parts[2], "session_id"), token(parts[3], "pod_id")
         try:
             entry = orjson.loads(body)
-            return cls(session_id, pod_id, str(entry["boot"]), bool(entry.get("released")))
+            boot = entry["boot"]
+            if not isinstance(boot, str):
+                return None
+            return cls(session_id, pod_id, boot, entry.get("released") is True)
         except (orjson.JSONDecodeError, KeyError, TypeError, AttributeError):
             return None
 

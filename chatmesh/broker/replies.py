@@ -14,6 +14,9 @@ from nats.aio.msg import Msg
 
 from chatmesh.broker.connection import Connection
 from chatmesh.broker.listener import Listener
+from chatmesh.telemetry import get_logger, metrics
+
+log = get_logger("broker")
 
 CAPACITY = 65_536
 """Replies under way at once: 1,000 publishers' acknowledgements and a few hundred Direct Get pages fit many times."""
@@ -52,5 +55,14 @@ class Replies(Listener):
     async def on_message(self, message: Msg) -> None:
         token = message.subject.rpartition(".")[2]
         handler = self._expected.get(token)
-        if handler is not None and handler(message):
+        if handler is None:
+            return
+        try:
+            is_done = handler(message)
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            # Not from JetStream: somebody knows our inbox. The true reply may still come.
+            metrics.errors.labels("broker", "undecodable").inc()
+            log.warning("broker.undecodable_reply", error=repr(error))
+            return
+        if is_done:
             self._expected.pop(token, None)

@@ -100,11 +100,15 @@ class RequestQueue:
             )
 
     async def bury(self, session_id: Token, seq: int, body: bytes, reason: str, *, seconds: float) -> None:
-        """Stores a copy of the request at `seq` among the dead letters, with the reason; once, however often called."""
+        """Stores a copy of the request at `seq` among the dead letters, with the reason; once, however often called. One
+        as large as the broker takes is cut by the room that the reason needs."""
         message_headers = headers.own() | {
             headers.MSG_ID: f"{REQUESTS}:{seq}",
             headers.REASON: " ".join(reason.split())[:500].encode("ascii", "replace").decode(),
         }
         await self._publisher.publish(
-            subjects.dead_letter(session_id), body, message_headers=message_headers, deadline_seconds=seconds
+            subjects.dead_letter(session_id),
+            body[: self._publisher.max_payload],
+            message_headers=message_headers,
+            deadline_seconds=seconds,
         )

@@ -243,17 +243,28 @@ def visible_claim(claim: Stored | None, erased: Stored | None) -> HeldClaim | No
 
 
 def _claim(stored: Stored | None) -> HeldClaim | None:
-    return None if stored is None else HeldClaim(Claim.decode(stored.body), stored.seq)
+    """What is no claim fences all the same: it is somebody's who is gone, of a message that nobody knows."""
+    if stored is None:
+        return None
+    try:
+        return HeldClaim(Claim.decode(stored.body), stored.seq)
+    except ProtocolError as error:
+        _tell_undecodable(stored, error)
+        return HeldClaim(Claim.unknown(Token(subjects.third_token(stored.subject))), stored.seq)
 
 
 def _record(stored: Stored | None) -> Record | None:
-    if stored is None or stored.body == TOMBSTONE:
-        return None
-    return Record.decode(stored.body, stored.seq)
+    return None if stored is None else _readable(stored)
 
 
 def _erasure(stored: Stored | None) -> Erasure | None:
-    return None if stored is None else Erasure.decode(stored.body, stored.seq)
+    if stored is None:
+        return None
+    try:
+        return Erasure.decode(stored.body, stored.seq)
+    except ProtocolError as error:
+        _tell_undecodable(stored, error)
+        return None
 
 
 def _readable(stored: Stored) -> Record | None:
@@ -264,6 +275,10 @@ def _readable(stored: Stored) -> Record | None:
     try:
         return Record.decode(stored.body, stored.seq)
     except ProtocolError as error:
-        metrics.errors.labels("broker", "undecodable_record").inc()
-        log.error("broker.undecodable_record", subject=stored.subject, seq=stored.seq, error=str(error))
+        _tell_undecodable(stored, error)
         return None
+
+
+def _tell_undecodable(stored: Stored, error: ProtocolError) -> None:
+    metrics.errors.labels("broker", "undecodable_record").inc()
+    log.error("broker.undecodable_record", subject=stored.subject, seq=stored.seq, error=str(error))

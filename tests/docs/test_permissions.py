@@ -62,7 +62,7 @@ def _login(user: str) -> tuple[str, ...]:
 
 def _user(role: str, id: str) -> dict[str, object]:
     """What the page's table allows a role; what it names for making streams is left out."""
-    allowed: dict[str, list[str]] = {"publish": [], "subscribe": ["_INBOX.>"]}
+    allowed: dict[str, list[str]] = {"publish": [], "subscribe": [f"_INBOX.{id}.>"]}
     for who, publish, subscribe in rows(
         page("docs/operations.md").section("The broker").partition("### Permissions")[2]
     ):
