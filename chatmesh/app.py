@@ -24,8 +24,7 @@ from chatmesh.config import Config
 from chatmesh.config.connection import TlsConfig
 from chatmesh.devbroker import EmbeddedServer
 from chatmesh.devbroker.service import EmbeddedBroker
-from chatmesh.errors import ChatmeshError
-from chatmesh.errors import ConfigError
+from chatmesh.errors import ChatmeshError, ConfigError
 from chatmesh.hub import BroadcastInbox, EventStreams, Hub, HubSettings, Mender, Pulse, ResponseInbox
 from chatmesh.hub.channel import Channel
 from chatmesh.ingress import Erasing, History, Ingress, IngressSettings, Intake, IntakeSettings, Stopping

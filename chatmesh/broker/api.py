@@ -11,8 +11,8 @@ from nats.aio.msg import Msg
 
 from chatmesh.broker.connection import Connection
 from chatmesh.broker.replies import Replies
-from chatmesh.errors import BrokerError, BrokerUnreachableError, JetStreamMissingError
-from chatmesh.protocol import headers
+from chatmesh.errors import BrokerError, BrokerUnreachableError, JetStreamMissingError, ProtocolError
+from chatmesh.protocol import headers, jsontext
 
 NO_RESPONDERS = "503"
 
@@ -83,9 +83,13 @@ class JetStreamApi:
                 mend="Start the server with JetStream (`nats-server -js`), enable it for this account, and allow this "
                 "user to use it.",
             )
-        answer: dict[str, Any] = orjson.loads(message.data)
+        try:
+            answer: dict[str, Any] = jsontext.decode_object(message.data, "JetStream's answer")
+        except ProtocolError as failure:
+            # Not from JetStream: somebody knows our inbox and was faster.
+            raise BrokerUnreachableError(str(failure), where=f"$JS.API.{name}") from failure
         error = answer.get("error")
-        if error is not None:
+        if isinstance(error, dict):
             raise ApiError(str(error.get("description")), code=int(error.get("err_code", 0)), where=name)
         return answer
 

@@ -168,17 +168,12 @@ class Connection(Service):
     # --- the service -----------------------------------------------------------------------------------------------
 
     async def run(self, started: Callable[[], None]) -> None:
-        has_crashed = False
         try:
             await self._connect(self._address.connect_seconds)
             started()
             await self._keep()
-        except Exception:
-            has_crashed = True
-            raise
         finally:
-            # After a crash whoever listens keeps its inbox: the next life feeds it again.
-            await self._close(keep_inboxes=has_crashed)
+            await self._close()
 
     def drain(self) -> None:
         self._draining.set()
@@ -286,11 +281,12 @@ class Connection(Service):
             inbox.subject, cb=put, pending_msgs_limit=inbox.capacity, pending_bytes_limit=0
         )
 
-    async def _close(self, *, keep_inboxes: bool) -> None:
+    async def _close(self) -> None:
         client, self._client = self._client, None
         for inbox in self._inboxes:
             self._inboxes[inbox] = None
-            if not keep_inboxes:
+            # After a crash whoever listens keeps its inbox: the next life feeds it again.
+            if self._draining.is_set():
                 inbox.close()
         if client is not None and not client.is_closed:
             # `close` writes what is left in its buffer; a flush that times out would only cost time.

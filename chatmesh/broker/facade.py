@@ -89,6 +89,9 @@ class StreamKeeper(Service):
             self.problem = None
         except BrokerUnreachableError:
             return
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            # An answer that is not JetStream's; the next look asks again.
+            log.warning("broker.undecodable_answer", error=repr(error))
         except BrokerError as error:
             self.problem = error
             log.error("broker.streams_not_as_declared", error=str(error))

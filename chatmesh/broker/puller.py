@@ -23,7 +23,7 @@ from chatmesh.broker.inbox import Inbox
 from chatmesh.errors import BrokerError, BrokerUnreachableError
 from chatmesh.kernel import MailboxClosed, Service
 from chatmesh.protocol import headers
-from chatmesh.telemetry import get_logger
+from chatmesh.telemetry import get_logger, metrics
 
 log = get_logger("broker")
 
@@ -208,12 +208,22 @@ class Puller(Service):
             while True:
                 for message in await inbox.take():
                     if message.reply.startswith("$JS.ACK."):
-                        self._count_delivered()
-                        self._on_delivery(Delivery(self._connection, self._requests, message))
+                        self._take(message)
                     else:
                         self._on_status(message)
                 # After the handler has taken them, so that the free slots are counted right.
                 self._wake.set()
+
+    def _take(self, message: Msg) -> None:
+        try:
+            delivery = Delivery(self._connection, self._requests, message)
+        except (IndexError, ValueError):
+            # Not from JetStream: somebody knows our inbox.
+            metrics.errors.labels("broker", "undecodable").inc()
+            log.warning("broker.undecodable_delivery", subject=message.subject)
+            return
+        self._count_delivered()
+        self._on_delivery(delivery)
 
     def _count_delivered(self) -> None:
         """Delivered messages come with their own subject, so which pull they answer is not told: the oldest."""

@@ -7,9 +7,11 @@ import sys
 import tempfile
 from pathlib import Path
 
+from chatmesh import __version__
 from chatmesh.app import Mesh
 from chatmesh.cli.process import run_mesh
 from chatmesh.cli.settings import load_settings
+from chatmesh.errors import ConfigError
 
 DEFAULT_DATA = Path(".chatmesh")
 
@@ -17,8 +19,15 @@ DEFAULT_DATA = Path(".chatmesh")
 def dev(namespace: argparse.Namespace) -> int:
     if not namespace.ephemeral:
         return _run(namespace, namespace.data)
-    with tempfile.TemporaryDirectory(prefix="chatmesh-") as folder:
-        return _run(namespace, Path(folder) / "data")
+    try:
+        folder = tempfile.TemporaryDirectory(prefix="chatmesh-")
+    except OSError as error:
+        raise ConfigError(
+            f"there is no room for temporary data: {error.strerror}",
+            mend="Set TMPDIR to a folder that this user may write to, or name one with `--data`.",
+        ) from error
+    with folder as name:
+        return _run(namespace, Path(name) / "data")
 
 
 def _run(namespace: argparse.Namespace, data: Path | None) -> int:
@@ -43,7 +52,7 @@ def _banner(mesh: Mesh, *, is_kept: bool) -> str:
     kept = "kept; delete the folder to start anew" if is_kept else "temporary; gone when this ends"
     models = ", ".join(sorted(mesh.config.served_models))
     return f"""
-  chatmesh is running: pod, worker and broker in one process
+  chatmesh {__version__} is running: pod, worker and broker in one process
 
     Chat page    {url}/
     API          {url}/v1/sessions/{{session_id}}/messages

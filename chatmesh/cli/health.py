@@ -3,74 +3,38 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable
 
 import orjson
 
-from chatmesh.app import Mesh
-from chatmesh.broker import Requests
-from chatmesh.cli.process import run_loop
+from chatmesh.broker import Broker
 from chatmesh.cli.settings import load_settings
-from chatmesh.errors import ChatmeshError, Exit
-from chatmesh.kernel import Child, Service, SupervisionFailed, Supervisor, SystemClock, real_cause
+from chatmesh.cli.short import ask
+from chatmesh.errors import ChatmeshError, ConfigError, Exit, ProtocolError
 from chatmesh.protocol import subjects
 from chatmesh.protocol.messages import HealthResponse
 from chatmesh.protocol.tokens import token
-from chatmesh.telemetry import configure_logging
 
 
 def health(namespace: argparse.Namespace) -> int:
-    return run_loop(_health(namespace))
-
-
-async def _health(namespace: argparse.Namespace) -> int:
-    subject = (subjects.worker_health if namespace.worker else subjects.pod_health)(
-        token(namespace.id, "POD_ID")
-    )
-    mesh = Mesh(load_settings(namespace).config)
-    configure_logging(level="error", style="auto")
-    answer: list[HealthResponse] = []
-    question = _Question(mesh.broker.requests, subject, namespace.timeout, answer)
-    parts = [part for part in mesh.broker.services if part[0] in ("connection", "replies")]
-    children = [Child(name, _always(service)) for name, service in parts]
-    children.append(Child("question", lambda: question, restart=False))
-    tree = Supervisor("health", children, clock=SystemClock(), observe=lambda _event: None)
     try:
-        await tree.run(tree.drain)
-    except SupervisionFailed as failure:
-        raise real_cause(failure) from failure
-    if namespace.json:
-        print(orjson.dumps(answer[0].wire()).decode())
-    else:
-        print(f"{answer[0].id} is {answer[0].status}, {answer[0].load} active, at {answer[0].timestamp}")
-    return Exit.OK if answer[0].status == "healthy" else Exit.FAILED
+        asked = token(namespace.id, "POD_ID")
+    except ProtocolError as error:
+        raise ConfigError(error.what, mend=error.mend) from error
+    subject = subjects.worker_health(asked) if namespace.worker else subjects.pod_health(asked)
 
-
-def _always(service: Service) -> Callable[[], Service]:
-    return lambda: service
-
-
-class _Question(Service):
-    """Asks once; up when the answer is there."""
-
-    def __init__(
-        self, requests: Requests, subject: str, seconds: float, answer: list[HealthResponse]
-    ) -> None:
-        self._requests = requests
-        self._subject = subject
-        self._seconds = seconds
-        self._answer = answer
-
-    async def run(self, started: Callable[[], None]) -> None:
-        message = await self._requests.request(self._subject, seconds=self._seconds)
+    async def question(broker: Broker) -> HealthResponse:
+        message = await broker.requests.request(subject, seconds=namespace.timeout)
         if message is None:
             raise ChatmeshError(
-                f"nobody answered within {self._seconds:g} s",
-                where=self._subject,
+                f"nobody answered within {namespace.timeout:g} s",
+                where=subject,
                 mend="Is it running, with this id, on this broker? `--worker` asks a worker.",
             )
-        self._answer.append(HealthResponse.decode(message.data))
-        started()
+        return HealthResponse.decode(message.data)
 
-    def drain(self) -> None:
-        return
+    answer = ask(load_settings(namespace).config, question)
+    if namespace.json:
+        print(orjson.dumps(answer.wire()).decode())
+    else:
+        print(f"{answer.id} is {answer.status}, {answer.load} active, at {answer.timestamp}")
+    return Exit.OK if answer.status == "healthy" else Exit.FAILED

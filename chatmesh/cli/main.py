@@ -15,9 +15,15 @@ _EPILOG = """examples:
   chatmesh run --role worker -c config/worker.yaml
   chatmesh check -c config/pod.yaml
   chatmesh health pod-1 --json
+  chatmesh streams ensure --apply -c config/worker.yaml
 
 exit codes: 0 done · 1 failed · 2 usage or configuration · 3 broker · 4 not authorised · 5 port in use · 70 gave up
 """
+
+_STREAMS_ENSURE = (
+    "Compares the broker's streams and their consumer with the declared ones, field by field. Changes nothing without "
+    "--apply, and deletes nothing in any case. Give it the configuration that the workers have."
+)
 
 Command = Callable[[argparse.Namespace], int]
 
@@ -26,6 +32,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Runs a command; returns its exit code and never raises for what a user can cause."""
     namespace = _parser().parse_args(arguments)
     try:
+        _refuse_others()
         command: Command = namespace.command
         return command(namespace)
     except ChatmeshError as error:
@@ -50,6 +57,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_check(commands)
     _add_config(commands)
     _add_health(commands)
+    _add_streams(commands)
     version = commands.add_parser("version", help="print the version")
     version.set_defaults(command=_version)
     return parser
@@ -119,6 +127,26 @@ def _add_health(commands: _Commands[argparse.ArgumentParser]) -> None:
     health.set_defaults(command=_health)
 
 
+def _add_streams(commands: _Commands[argparse.ArgumentParser]) -> None:
+    streams = commands.add_parser("streams", help="the broker's streams beside the declared ones")
+    actions = streams.add_subparsers(title="actions", required=True, metavar="ACTION")
+    ensure = actions.add_parser(
+        "ensure", help="show what differs; exit code 1 if anything does", description=_STREAMS_ENSURE
+    )
+    ensure.add_argument(
+        "--apply", action="store_true", help="create what is missing, change what can be changed"
+    )
+    ensure.add_argument("--json", action="store_true", help="the differences as JSON")
+    _add_settings(ensure)
+    ensure.set_defaults(command=_streams_ensure)
+
+
+def _refuse_others() -> None:
+    from chatmesh.cli.installed import refuse_others  # noqa: PLC0415
+
+    refuse_others()
+
+
 def _dev(namespace: argparse.Namespace) -> int:
     from chatmesh.cli.dev import dev  # noqa: PLC0415
 
@@ -147,6 +175,12 @@ def _health(namespace: argparse.Namespace) -> int:
     from chatmesh.cli.health import health  # noqa: PLC0415
 
     return health(namespace)
+
+
+def _streams_ensure(namespace: argparse.Namespace) -> int:
+    from chatmesh.cli.streams import ensure  # noqa: PLC0415
+
+    return ensure(namespace)
 
 
 def _version(_namespace: argparse.Namespace) -> int:

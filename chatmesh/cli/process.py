@@ -16,7 +16,9 @@ from chatmesh.kernel import (
     real_cause,
     run_root,
 )
-from chatmesh.telemetry import configure_logging
+from chatmesh.telemetry import configure_logging, get_logger
+
+log = get_logger("app")
 
 
 def run_mesh(mesh: Mesh, *, started: Callable[[], None] = lambda: None) -> int:
@@ -37,8 +39,13 @@ def run_loop(main: Coroutine[Any, Any, int]) -> int:
 
 
 async def _run(mesh: Mesh, started: Callable[[], None]) -> int:
+    def ready() -> None:
+        url = mesh.server.url if mesh.server is not None else None
+        log.info("app.ready", id=mesh.id, roles=list(mesh.config.roles), url=url)
+        started()
+
     try:
-        await run_root(mesh.tree, started=started)
+        await run_root(mesh.tree, started=ready)
     except DrainInterrupted:
         return Exit.FAILED
     except SupervisionFailed as failure:

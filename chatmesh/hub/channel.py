@@ -28,7 +28,9 @@ MAX_AHEAD = 64
 
 
 class Channel:
-    """`mend` asks for a look at the transcript from `last_seq` on; it may be called often, a look is one."""
+    """`mend` asks for a look at the transcript from `last_seq` on; it may be called often, a look is one. `heard` is what
+    whoever attaches has to have read: `is_doubtful` until a reader was served so far, since a live record behind a hole
+    may be nobody's."""
 
     __slots__ = (
         "_ahead",
@@ -39,6 +41,7 @@ class Channel:
         "heard",
         "heard_seq",
         "is_active",
+        "is_doubtful",
         "is_mending",
         "last",
         "last_seq",
@@ -62,6 +65,7 @@ class Channel:
         self.heard_seq = 0
         self.is_active = False
         self.is_mending = False
+        self.is_doubtful = False
         self.touched = 0.0
         self.quiet_checks = 0
         self._ahead: dict[int, Record] = {}
@@ -81,7 +85,7 @@ class Channel:
             # The others were not served that far: what does not come by itself is looked for.
             self.is_active = True
         if read_to > self.heard:
-            self.heard, self.heard_seq = read_to, read_seq
+            self.heard, self.heard_seq, self.is_doubtful = read_to, read_seq, False
         reader.offset = max(reader.offset, read_to)
         reader.is_live = True
         self.live.add(reader)
@@ -93,8 +97,8 @@ class Channel:
 
     def on_record(self, record: Record, now: float) -> None:
         """A stored record, live or read by the mender, in any order and any number of times."""
-        if record.offset > self.heard:
-            self.heard, self.heard_seq = record.offset, record.seq
+        if not self.live and record.offset > self.heard:
+            self.heard, self.heard_seq, self.is_doubtful = record.offset, record.seq, True
         if not self.live or record.offset <= self.last:
             return
         if record.offset > self.last + 1:
@@ -105,6 +109,12 @@ class Channel:
         self._emit(record, now)
         while (following := self._ahead.pop(self.last + 1, None)) is not None:
             self._emit(following, now)
+
+    def doubt(self, heard: int, now: float) -> None:
+        """What was heard of is not in the transcript: nobody's, or not there yet, which silence will show."""
+        if self.heard == heard:
+            self.heard = self.heard_seq = 0
+        self.expect(now)
 
     def jump(self, record: Record, now: float) -> None:
         """The transcript itself goes on at `record`: what lies before is gone for good (expired, unreadable)."""
@@ -145,6 +155,8 @@ class Channel:
 
     def _emit(self, record: Record, now: float) -> None:
         payload = sse.events(record, self.scope)
+        if record.offset > self.heard:
+            self.heard, self.heard_seq, self.is_doubtful = record.offset, record.seq, False
         self.last, self.last_seq = record.offset, record.seq
         self.touched = now
         self.quiet_checks = 0

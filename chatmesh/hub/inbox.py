@@ -47,11 +47,18 @@ class _BatchInbox(Listener):
         if headers.WIRE in head:
             self._take_own(message)
             return
-        for chunk in ChunkBatch.decode(message.data).chunks:
+        batch = ChunkBatch.decode(message.data)
+        self._check_session(message, batch.session_id)
+        for chunk in batch.chunks:
             self._hub.on_foreign(chunk)
 
     def _take_own(self, message: Msg) -> None:
-        self._hub.on_record(Record.decode(message.data))
+        record = Record.decode(message.data)
+        self._check_session(message, record.session_id)
+        self._hub.on_record(record)
+
+    def _check_session(self, message: Msg, session_id: Token) -> None:
+        """Raises ProtocolError where the subject is another session's."""
 
 
 class ResponseInbox(_BatchInbox):
@@ -74,6 +81,10 @@ class BroadcastInbox(_BatchInbox):
     def _take(self, message: Msg) -> None:
         if self._hub.channel(Token(subjects.third_token(message.subject))) is not None:
             super()._take(message)
+
+    def _check_session(self, message: Msg, session_id: Token) -> None:
+        if session_id != subjects.third_token(message.subject):
+            raise ProtocolError("session_id is not the one of the subject", where=message.subject)
 
     def _take_own(self, message: Msg) -> None:
         if b'"offset":' in message.data[:OFFSET_WITHIN]:

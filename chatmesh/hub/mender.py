@@ -30,12 +30,22 @@ class Mender(Actor[Channel]):
         self._transcript = transcript
         self._looks = asyncio.Semaphore(AT_ONCE)
         self._tasks = asyncio.TaskGroup()
+        self._taken: set[Channel] = set()
 
     async def run(self, started: Callable[[], None]) -> None:
-        async with asyncio.TaskGroup() as self._tasks:
-            await super().run(started)
+        self._looks = asyncio.Semaphore(AT_ONCE)
+        try:
+            async with asyncio.TaskGroup() as self._tasks:
+                await super().run(started)
+        finally:
+            # After a crash: a look that was cancelled before its first step has not said that it is over.
+            for channel in self._taken:
+                channel.is_mending = False
+                channel.expect(time.monotonic())
+            self._taken.clear()
 
     async def receive(self, message: Channel) -> None:
+        self._taken.add(message)
         await self._looks.acquire()
         self._tasks.create_task(self._look(message), name="mender-look")
 
@@ -47,6 +57,7 @@ class Mender(Actor[Channel]):
             log.warning("hub.not_mended", session_id=channel.session_id, error=str(error))
         finally:
             channel.is_mending = False
+            self._taken.discard(channel)
             self._looks.release()
 
     async def _mend(self, channel: Channel) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import Enum
 
+from chatmesh.broker import HeldClaim
 from chatmesh.protocol.positions import Position
 from chatmesh.protocol.records import Record
 
@@ -41,6 +42,18 @@ def judge(position: Position, first: Record | None, *, is_filtered: bool) -> Ver
         return Verdict.EXACT if position.index <= first.events else Verdict.UNKNOWN
     if first.offset < position.offset:
         return Verdict.EXACT if is_filtered and first.final is not None else Verdict.UNKNOWN
-    if first.offset == position.offset + 1 or is_filtered:
+    # The position's own record is not there. Only a position before a record's first event can do without it: whoever
+    # was cut within a record that has expired since would miss the rest of it.
+    if first.offset == position.offset + 1 and position.index == 0:
         return Verdict.EXACT
-    return Verdict.GONE
+    return Verdict.EXACT if is_filtered and first.request is not None else Verdict.GONE
+
+
+def is_end(position: Position, held: HeldClaim, last: Record | None, *, is_filtered: bool) -> bool:
+    """Whether a position behind which nothing lies is one that was given: at the end of what is told, so that nothing
+    is skipped. `last` is the last record of the claimed message."""
+    offset, seq = held.claim.offset, held.token
+    if last is not None:
+        offset, seq = max(offset, last.offset), max(seq, last.seq)
+    begin = 0 if is_filtered else held.claim.base
+    return begin <= position.offset <= max(offset, held.claim.base) and position.seq <= seq

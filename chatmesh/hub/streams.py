@@ -11,13 +11,14 @@ from chatmesh.broker import HeldClaim, SessionState, Transcript
 from chatmesh.errors import BrokerError, ProtocolError
 from chatmesh.hub.channel import Channel
 from chatmesh.hub.hub import RETRY_MS, Hub
+from chatmesh.hub.operations import GET_EVENTS
 from chatmesh.hub.reader import Reader
-from chatmesh.hub.resume import Start, Verdict, judge
+from chatmesh.hub.resume import Start, Verdict, is_end, judge
 from chatmesh.protocol import sse
 from chatmesh.protocol.positions import START, Position
 from chatmesh.protocol.tokens import Token, token
 from chatmesh.telemetry import get_logger
-from chatmesh.web import EventSink, Problem, Request, Response, empty_response
+from chatmesh.web import EventSink, Problem, Request, Response, Route, empty_response
 
 log = get_logger("hub")
 
@@ -44,6 +45,12 @@ class EventStreams:
         self._release = release
         self._is_ready = is_ready
 
+    @property
+    def routes(self) -> list[Route]:
+        return [
+            Route("GET", "/v1/sessions/{session_id}/events", self.events, GET_EVENTS, is_stream=True),
+        ]
+
     # --- requests --------------------------------------------------------------------------------------------------
 
     async def events(self, request: Request) -> Response:
@@ -67,7 +74,11 @@ class EventStreams:
         self, request: Request, session_id: Token, message_id: Token, headers: Mapping[str, str]
     ) -> Response:
         """The answer to an accepted message, in the answer to its POST."""
-        start = await self._from_the_beginning(session_id, message_id)
+        try:
+            start = await self._from_the_beginning(session_id, message_id)
+        except BrokerError:
+            # It is accepted: an error now would say that it is not. The stream waits for the broker.
+            start = Start(START, 1)
         return await self._serve(request, session_id, message_id, start, headers)
 
     async def _come_back(self, request: Request) -> Response:
@@ -212,12 +223,17 @@ class EventStreams:
             for record in page.records:
                 if not reader.feed(record):
                     return page.next_seq
-            await self._wait_room(reader)
+                # After each one: a page of them is megabytes.
+                await self._wait_room(reader)
             seq = page.next_seq
             if page.more:
                 continue
             if page.records:
                 channel.is_active = channel.is_active or page.records[-1].final is None
+            is_doubtful = mark > reader.offset and channel.is_doubtful
+            if is_doubtful and not await self._is_stored(channel.session_id, mark, mark_seq):
+                channel.doubt(mark, time.monotonic())
+                continue
             is_marked = reader.message_id is not None and mark > reader.offset
             read_to, read_seq = (mark, mark_seq) if is_marked else (reader.offset, seq - 1)
             if channel.attach(reader, read_to, read_seq):
@@ -225,23 +241,31 @@ class EventStreams:
             pause = await _sleep(pause, most)
         return seq
 
+    async def _is_stored(self, session_id: Token, offset: int, seq: int) -> bool:
+        """Whether what was heard of is in the transcript where it said. It may be nobody's, and waited for in vain."""
+        try:
+            page = await self._transcript.page(session_id, seq=seq, limit=1, seconds=READ_SECONDS)
+        except BrokerError:
+            return False
+        return bool(page.records) and page.records[0].offset == offset
+
     async def _settle(self, channel: Channel, reader: Reader, verdict: Verdict) -> int | None:
         """What a verdict means for the stream: None to go on with the page, or the sequence to read from instead."""
         if verdict is Verdict.UNSEEN:
-            is_known = await self._is_within(channel.session_id, reader.offset)
+            is_known = await self._is_at_the_end(channel.session_id, reader)
             verdict = Verdict.EXACT if is_known else Verdict.UNKNOWN
         if verdict is Verdict.EXACT:
             return None
         reader.restart("position_unknown" if verdict is Verdict.UNKNOWN else "position_expired")
         return 1
 
-    async def _is_within(self, session_id: Token, offset: int) -> bool:
-        """Whether the session has got as far as `offset`."""
+    async def _is_at_the_end(self, session_id: Token, reader: Reader) -> bool:
         held = (await self._transcript.session(session_id, seconds=READ_SECONDS)).claim
         if held is None:
             return False
         last = await self._transcript.last_record(session_id, held.claim.message_id, seconds=READ_SECONDS)
-        return offset <= max(held.claim.base, held.claim.offset, last.offset if last is not None else 0)
+        position = Position(reader.offset, reader.index, reader.seq)
+        return is_end(position, held, last, is_filtered=reader.message_id is not None)
 
     async def _wait_room(self, reader: Reader) -> None:
         """Until the client has taken what waits for it. The pulse ends one that takes nothing for too long."""

@@ -5,20 +5,35 @@ from __future__ import annotations
 from typing import Annotated, Any, Literal
 
 import orjson
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from chatmesh.errors import ProtocolError
-from chatmesh.protocol.jsontext import check_depth
+from chatmesh.protocol.jsontext import check_depth, check_interoperable
 from chatmesh.protocol.tokens import PATTERN
 from chatmesh.web import Problem
 
 Id = Annotated[str, Field(pattern=PATTERN)]
 
+MAX_PAGE = 500
+DEFAULT_PAGE = 50
+Limit = Annotated[int, Field(ge=1, le=MAX_PAGE, json_schema_extra={"default": DEFAULT_PAGE})]
+
+MAX_TOKENS = 2**31 - 1
+"""No model says so much; what is a number everywhere."""
+
+
+def _whole(value: Any) -> Any:
+    """JSON has one kind of number: 5.0 is 5, and some languages write it so."""
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+TokenCount = Annotated[int, Field(ge=1, le=MAX_TOKENS), BeforeValidator(_whole)]
+
 
 class Context(BaseModel):
     """How to answer. Further keys go to the provider as they are."""
 
-    model_config = ConfigDict(extra="allow")
+    model_config = ConfigDict(extra="allow", strict=True)
 
     ai_provider: str | None = Field(
         default=None, description="Picks among several providers that have the model."
@@ -27,7 +42,7 @@ class Context(BaseModel):
         default=None, min_length=1, max_length=256, description="Default: the configured one."
     )
     temperature: float | None = Field(default=None, ge=0, le=2)
-    max_tokens: int | None = Field(default=None, ge=1)
+    max_tokens: TokenCount | None = None
     system_prompt: str | None = None
     conversation_history: list[Any] | None = None
     tokens_per_second: float | None = Field(
@@ -39,7 +54,7 @@ class Context(BaseModel):
 class PostMessage(BaseModel):
     """The body of `POST /v1/sessions/{session_id}/messages`. Unknown keys are ignored."""
 
-    model_config = ConfigDict(extra="ignore")
+    model_config = ConfigDict(extra="ignore", strict=True)
 
     message: str = Field(description="What the user says.")
     message_id: Id | None = Field(default=None, description="Makes repeating safe; default: a new one.")
@@ -49,10 +64,11 @@ class PostMessage(BaseModel):
 
 
 def parse_post(data: bytes) -> tuple[PostMessage, dict[str, Any]]:
-    """The body, and its `context` as it came. Problem 400 `not_json`, 422 `invalid_body` with every field's path."""
+    """The body, and its `context` as it came, but for whole numbers that were written otherwise. Problem 400 `not_json`, 422 `invalid_body` with every field's path."""
     try:
         raw = orjson.loads(data)
         check_depth(raw, "the body")
+        check_interoperable(data)
     except orjson.JSONDecodeError as error:
         raise Problem(400, "not_json", f"The body is not valid JSON: {error}") from error
     except ProtocolError as error:
@@ -62,6 +78,8 @@ def parse_post(data: bytes) -> tuple[PostMessage, dict[str, Any]]:
     except ValidationError as error:
         raise _invalid(error) from error
     context = raw.get("context") or {}
+    if body.context.max_tokens is not None:
+        context["max_tokens"] = body.context.max_tokens
     return body, context
 
 

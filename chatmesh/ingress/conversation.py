@@ -6,11 +6,12 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
+from chatmesh.ingress.answers import AssistantRow, Status, UserRow
 from chatmesh.protocol.messages import WorkflowRequest
 from chatmesh.protocol.records import Record
 from chatmesh.protocol.tokens import Token
 
-_STATUS = {"error": "failed", "cancelled": "stopped"}
+_STATUS: dict[str, Status] = {"error": "failed", "cancelled": "stopped"}
 
 
 @dataclass(slots=True)
@@ -20,7 +21,7 @@ class Turn:
     message_id: Token
     asked: dict[str, Any] = field(default_factory=dict)
     texts: list[str] = field(default_factory=list)
-    status: str = "queued"
+    status: Status = "queued"
     final: dict[str, Any] | None = None
     answered_at: str | None = None
     attempt: int = 1
@@ -43,10 +44,11 @@ class Turn:
 
     @property
     def finish_reason(self) -> str | None:
-        reason = (self.final or {}).get("metadata", {}).get("finish_reason")
+        metadata = (self.final or {}).get("metadata")
+        reason = metadata.get("finish_reason") if isinstance(metadata, dict) else None
         return reason if isinstance(reason, str) else None
 
-    def user_row(self) -> dict[str, Any]:
+    def user_row(self) -> UserRow:
         return {
             "message_id": self.message_id,
             "role": "user",
@@ -58,9 +60,9 @@ class Turn:
             "correlation_id": self.asked.get("correlation_id", ""),
         }
 
-    def assistant_row(self) -> dict[str, Any]:
+    def assistant_row(self) -> AssistantRow:
         """Also of an answer that has not begun: its place is there, its content empty."""
-        row: dict[str, Any] = {
+        row: AssistantRow = {
             "message_id": self.message_id,
             "role": "assistant",
             "content": "".join(self.texts),
@@ -74,7 +76,7 @@ class Turn:
             row["error"] = self.final["error"]
         return row
 
-    def rows(self) -> list[dict[str, Any]]:
+    def rows(self) -> list[UserRow | AssistantRow]:
         return [self.user_row(), self.assistant_row()]
 
 

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from chatmesh.broker import HeldClaim, Queued, RequestQueue, Sessions, SessionState, Transcript
 from chatmesh.errors import BrokerError
+from chatmesh.ingress.answers import MessagePage, OneMessage, SessionPage
 from chatmesh.ingress.conversation import Turn, turns, waiting
 from chatmesh.kernel.together import together
 from chatmesh.protocol.positions import START, Position, Scope
@@ -28,7 +27,7 @@ class History:
         self._transcript = transcript
         self._queue_limit = queue_limit
 
-    async def page(self, session_id: Token, *, limit: int, after: str | None) -> dict[str, Any]:
+    async def page(self, session_id: Token, *, limit: int, after: str | None) -> MessagePage:
         """`limit` messages (each of two rows) behind the cursor `after`, oldest first. `position` is where an events
         stream goes on without a gap behind what this page shows."""
         try:
@@ -36,7 +35,7 @@ class History:
         except BrokerError as error:
             raise _away() from error
 
-    async def sessions(self, *, limit: int, after: str) -> dict[str, Any]:
+    async def sessions(self, *, limit: int, after: str) -> SessionPage:
         """`limit` sessions behind the id `after`, in the order of their ids."""
         try:
             rows, following = await self._sessions.page(after=after, limit=limit, seconds=READ_SECONDS)
@@ -54,7 +53,7 @@ class History:
             "next": following,
         }
 
-    async def message(self, session_id: Token, message_id: Token) -> dict[str, Any]:
+    async def message(self, session_id: Token, message_id: Token) -> OneMessage:
         """One message: its state and full text."""
         try:
             turn = await self._message(session_id, message_id)
@@ -62,10 +61,13 @@ class History:
             raise _away() from error
         if turn is None:
             raise Problem(404, "unknown_message", "This session has no such message.")
-        row = turn.assistant_row()
-        return row | {"session_id": session_id, "message": turn.asked.get("message", "")}
+        return {
+            **turn.assistant_row(),
+            "session_id": session_id,
+            "message": turn.asked.get("message", ""),
+        }
 
-    async def _page(self, session_id: Token, limit: int, after: str | None) -> dict[str, Any]:
+    async def _page(self, session_id: Token, limit: int, after: str | None) -> MessagePage:
         scope = Scope(self._transcript.epoch, session_id)
         cursor = START if after is None else _read_cursor(scope, after)
         # The queue before the transcript: a message that begins in between is in both, and none is in neither.

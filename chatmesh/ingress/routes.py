@@ -8,7 +8,9 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 
 from chatmesh.errors import ProtocolError
-from chatmesh.ingress.bodies import PostMessage, parse_post
+from chatmesh.ingress import operations
+from chatmesh.ingress.answers import MessageAccepted, MessageStopping, SessionErasing
+from chatmesh.ingress.bodies import DEFAULT_PAGE, MAX_PAGE, PostMessage, parse_post
 from chatmesh.ingress.erasing import Erasing
 from chatmesh.ingress.history import History
 from chatmesh.ingress.intake import Intake
@@ -23,7 +25,6 @@ from chatmesh.web.request import REQUEST_ID
 
 log = get_logger("ingress")
 
-MAX_PAGE = 500
 REQUEST_MARGIN = 512
 """What the transcript's first record has around the request's text."""
 
@@ -75,12 +76,14 @@ class Ingress:
     def routes(self) -> list[Route]:
         session = "/v1/sessions/{session_id}"
         return [
-            Route("POST", f"{session}/messages", self.post_message),
-            Route("GET", f"{session}/messages", self.get_messages),
-            Route("GET", f"{session}/messages/{{message_id}}", self.get_message),
-            Route("DELETE", f"{session}/messages/{{message_id}}", self.delete_message),
-            Route("GET", "/v1/sessions", self.get_sessions),
-            Route("DELETE", session, self.delete_session),
+            Route("POST", f"{session}/messages", self.post_message, operations.POST_MESSAGE),
+            Route("GET", f"{session}/messages", self.get_messages, operations.GET_MESSAGES),
+            Route("GET", f"{session}/messages/{{message_id}}", self.get_message, operations.GET_MESSAGE),
+            Route(
+                "DELETE", f"{session}/messages/{{message_id}}", self.delete_message, operations.DELETE_MESSAGE
+            ),
+            Route("GET", "/v1/sessions", self.get_sessions, operations.GET_SESSIONS),
+            Route("DELETE", session, self.delete_session, operations.DELETE_SESSION),
         ]
 
     async def post_message(self, http: Request) -> Response:
@@ -115,7 +118,7 @@ class Ingress:
         if "text/event-stream" in http.headers.get("Accept", ""):
             headers = {"X-Message-Id": message_id, "X-Session-Id": session_id}
             return await self._inline(http, session_id, message_id, headers)
-        answer = {
+        answer: MessageAccepted = {
             "message_id": message_id,
             "session_id": session_id,
             "correlation_id": accepted.correlation_id,
@@ -127,7 +130,7 @@ class Ingress:
 
     async def get_messages(self, http: Request) -> Response:
         session_id = _token(http, "session_id")
-        limit = _limit(http.query.get("limit", "50"))
+        limit = _limit(http)
         return json_response(await self._history.page(session_id, limit=limit, after=http.query.get("after")))
 
     async def get_message(self, http: Request) -> Response:
@@ -138,19 +141,24 @@ class Ingress:
         """Stop it. 202 while it is being stopped, 200 with its state once it has ended."""
         session_id, message_id = _token(http, "session_id"), _token(http, "message_id")
         if await self._stopping.stop(session_id, message_id):
-            answer = {"message_id": message_id, "session_id": session_id, "status": "stopping"}
+            answer: MessageStopping = {
+                "message_id": message_id,
+                "session_id": session_id,
+                "status": "stopping",
+            }
             return json_response(answer, status=202)
         return json_response(await self._history.message(session_id, message_id))
 
     async def get_sessions(self, http: Request) -> Response:
-        limit = _limit(http.query.get("limit", "50"))
+        limit = _limit(http)
         return json_response(await self._history.sessions(limit=limit, after=http.query.get("after", "")))
 
     async def delete_session(self, http: Request) -> Response:
         """Erase it: 202, and from then on reads are 404."""
         session_id = _token(http, "session_id")
         await self._erasing.erase(session_id)
-        return json_response({"session_id": session_id, "status": "erasing"}, status=202)
+        answer: SessionErasing = {"session_id": session_id, "status": "erasing"}
+        return json_response(answer, status=202)
 
     # --- a message -------------------------------------------------------------------------------------------------
 
@@ -210,7 +218,8 @@ def _from_key(key: str | None) -> str | None:
     return f"key_{hashlib.blake2b(key.encode(errors='surrogateescape'), digest_size=16).hexdigest()}"
 
 
-def _limit(text: str) -> int:
-    if text.isascii() and text.isdigit() and 1 <= int(text[:6]) <= MAX_PAGE:
+def _limit(http: Request) -> int:
+    text = http.query.get("limit", str(DEFAULT_PAGE))
+    if text.isascii() and text.isdigit() and len(text) <= 6 and 1 <= int(text) <= MAX_PAGE:
         return int(text)
     raise Problem(422, "invalid_limit", f"limit must be a number from 1 to {MAX_PAGE}, got {text!r:.20}.")

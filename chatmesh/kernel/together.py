@@ -28,14 +28,31 @@ async def together(
 ) -> tuple[A, B, C, D]: ...
 async def together(*coroutines: Coroutine[Any, Any, Any]) -> tuple[Any, ...]:
     """Results in the order of the arguments. The first failure cancels the others, waits for them, and is raised as
-    itself: `gather` would leave them running, a bare TaskGroup would raise a group of one."""
-    try:
-        async with asyncio.TaskGroup() as group:
-            tasks = [group.create_task(coroutine) for coroutine in coroutines]
-    except BaseExceptionGroup as failures:
-        caller = asyncio.current_task()
-        if caller is not None and caller.cancelling():
-            # A cancel from outside came at the same moment; the group has swallowed it (cpython#116720).
-            raise asyncio.CancelledError from failures
-        raise failures.exceptions[0] from None
+    itself: `gather` would leave them running, a TaskGroup would raise a group of one. Nor does a TaskGroup do inside:
+    in Python 3.11 and 3.12 one whose child fails leaves its caller's count of cancels raised, and then nobody can tell
+    that from a cancel from outside (cpython#116720)."""
+    tasks = [asyncio.create_task(coroutine) for coroutine in coroutines]
+    cancel: asyncio.CancelledError | None = None
+    failure: BaseException | None = None
+    until = asyncio.FIRST_EXCEPTION
+    while not all(task.done() for task in tasks):
+        try:
+            await asyncio.wait(tasks, return_when=until)
+        except asyncio.CancelledError as error:
+            cancel = error
+        failure = failure or _failure(tasks)
+        if until != asyncio.ALL_COMPLETED:
+            until = asyncio.ALL_COMPLETED
+            for task in tasks:
+                task.cancel()
+    _failure(tasks)
+    end = cancel or failure
+    if end is not None:
+        raise end
     return tuple(task.result() for task in tasks)
+
+
+def _failure(tasks: list[asyncio.Task[Any]]) -> BaseException | None:
+    """The first of the failures so far. Looks at all of them, so that none is reported as never retrieved."""
+    errors = [task.exception() for task in tasks if task.done() and not task.cancelled()]
+    return next((error for error in errors if error is not None), None)

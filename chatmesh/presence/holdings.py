@@ -43,6 +43,7 @@ class Holdings(Service):
         self._wake = asyncio.Event()
         self._is_stale = False
         self._next_refresh = time.monotonic() + REFRESH_SECONDS
+        self._on_told: Callable[[], None] = lambda: None
         connection.on_change(self.tell_again)
 
     async def hold(self, session_id: Token) -> None:
@@ -61,6 +62,11 @@ class Holdings(Service):
         else:
             del self._readers[session_id]
             self._leaving[session_id] = time.monotonic() + LINGER_SECONDS
+
+    def on_told(self, listener: Callable[[], None]) -> None:
+        """Calls `listener` when everything was written again: what was sent in between went elsewhere. It must only
+        signal."""
+        self._on_told = listener
 
     async def run(self, started: Callable[[], None]) -> None:
         started()
@@ -90,6 +96,7 @@ class Holdings(Service):
         self._is_stale = False
         for session_id in list(self._readers):
             await self._put(session_id)
+        self._on_told()
 
     async def _release_due(self, now: float) -> None:
         # In the order in which they were left, so the first that is not due ends the walk.

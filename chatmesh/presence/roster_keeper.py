@@ -42,7 +42,10 @@ class RosterKeeper(Listener):
     async def on_message(self, message: Msg) -> None:
         try:
             now = time.monotonic()
-            self._roster.hear(HeartbeatMessage.decode(message.data), now)
+            heartbeat = HeartbeatMessage.decode(message.data)
+            if message.subject != f"chat.{heartbeat.role}.{heartbeat.id}.heartbeat":
+                raise ProtocolError("the id is not the one of the subject", where=message.subject)
+            self._roster.hear(heartbeat, now)
             self._heard += 1
             if self._heard % FORGET_EVERY == 0:
                 self._roster.forget_silent(now)

@@ -6,6 +6,7 @@ outside is therefore measured once, here, and what passes can be written again.
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import orjson
@@ -14,6 +15,9 @@ from chatmesh.errors import ProtocolError
 
 MAX_DEPTH = 32
 """Deeper than any honest request (tool schemas reach about 12), shallow enough for every encoder in the chain."""
+
+_MOST_DIGITS = 20
+"""Of an integer of 64 bits, with its sign."""
 
 
 def decode(data: bytes | str, what: str) -> Any:
@@ -32,6 +36,25 @@ def decode_object(data: bytes | str, what: str) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise ProtocolError(f"{what} must be a JSON object, got {type(value).__name__}")
     return value
+
+
+def check_interoperable(data: bytes) -> None:
+    """Raises ProtocolError where two readers of `data` would understand different things (RFC 7493): a key that is twice
+    in one object, an integer past 64 bits. For JSON that `decode` takes; the rest of it is checked there."""
+    json.loads(data, object_pairs_hook=_check_keys, parse_int=_check_integer)
+
+
+def _check_keys(pairs: list[tuple[str, Any]]) -> None:
+    seen: set[str] = set()
+    for name, _ in pairs:
+        if name in seen:
+            raise ProtocolError(f"the key {name!r:.80} is there twice in one object")
+        seen.add(name)
+
+
+def _check_integer(digits: str) -> None:
+    if len(digits) > _MOST_DIGITS or not -(2**63) <= int(digits) < 2**64:
+        raise ProtocolError(f"the integer {digits:.40} does not fit into 64 bits")
 
 
 def check_depth(value: Any, what: str, limit: int = MAX_DEPTH) -> None:

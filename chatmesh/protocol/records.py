@@ -26,12 +26,16 @@ WRITABLE_DEPTH = 250
 """A record's chunks are written again for readers, and orjson writes 254 levels."""
 
 
+MAX_WHOLE = 10**12 - 1
+"""Of offsets and sequences: what a reader's position can say."""
+
+
 def _whole(body: dict[str, Any], name: str) -> int:
     """Sharper than `int`, which takes nearly everything."""
     value = body[name]
-    if type(value) is not int or value < 0:
+    if type(value) is not int or not 0 <= value <= MAX_WHOLE:
         raise ProtocolError(
-            f"{name} must be an integer of at least 0, got {type(value).__name__}", where=name
+            f"{name} must be an integer from 0 to {MAX_WHOLE}, got {type(value).__name__}", where=name
         )
     return value
 
@@ -83,6 +87,12 @@ class Claim:
         )
 
     @classmethod
+    def unknown(cls, session_id: Token) -> Claim:
+        """In the place of one that can't be read: nobody holds it, and how far the session got is to be counted."""
+        nobody = Token("unreadable")
+        return cls(session_id, nobody, nobody, "", "", attempt=0, base=0, first=1, offset=0, timestamp="")
+
+    @classmethod
     def decode(cls, data: bytes) -> Claim:
         body = jsontext.decode_object(data, "Claim")
         try:
@@ -123,8 +133,8 @@ class Erasure:
     def decode(cls, data: bytes, seq: int) -> Erasure:
         body = jsontext.decode_object(data, "Erasure")
         try:
-            return cls(seq, int(body["queue_seq"]))
-        except (KeyError, TypeError, ValueError) as error:
+            return cls(seq, _whole(body, "queue_seq"))
+        except KeyError as error:
             raise ProtocolError(f"not an erasure: {error!r}") from error
 
 

@@ -1,15 +1,14 @@
 """The built-in models: no key, no network, and the same request always gives the same chunks.
 
 That is what makes them more than a toy: an answer that another worker continues can be checked byte by byte. Each
-chunk is one token; a continuation skips as many as were shown.
+chunk is one token; a continuation skips what was shown.
 """
 
 from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import AsyncIterator, Iterator
-from itertools import islice
+from collections.abc import AsyncIterator, Iterable, Iterator
 
 from chatmesh.providers.base import Delta, Prompt, Resume
 
@@ -35,7 +34,7 @@ class Demo:
         pace = self._pace(prompt)
         loop = asyncio.get_running_loop()
         begin = loop.time()
-        for number, token in enumerate(islice(tokens, resume.chunks, None)):
+        for number, token in enumerate(_behind(tokens, len(resume.text))):
             # Against the clock and not from token to token, so that a busy loop does not slow the rate down.
             if pace and (wait := begin + number / pace - loop.time()) > 0:
                 await asyncio.sleep(wait)
@@ -58,6 +57,15 @@ def _tokens(prompt: Prompt, limit: int | None) -> tuple[Iterator[str], bool]:
     words = _WORD.findall(text)
     is_cut = limit is not None and limit < len(words)
     return iter(words[:limit] if is_cut else words), is_cut
+
+
+def _behind(tokens: Iterable[str], told: int) -> Iterator[str]:
+    """The tokens behind so many characters. Not behind so many chunks: a long word is several, and an earlier attempt
+    may have ended inside it."""
+    for token in tokens:
+        if told < len(token):
+            yield token[told:]
+        told = max(0, told - len(token))
 
 
 def _introduction(message: str) -> str:

@@ -12,6 +12,7 @@ from typing import Any
 from chatmesh.broker import PubAck, Transcript
 from chatmesh.errors import BrokerError, CapacityError, ChatmeshError
 from chatmesh.kernel import Actor, Mailbox, MailboxClosed
+from chatmesh.protocol import jsontext
 from chatmesh.protocol.tokens import Token
 from chatmesh.relay.batching import Buffer
 from chatmesh.relay.lane import Lane
@@ -59,8 +60,10 @@ class Batcher(Actor[Lane]):
         max_bytes: int,
     ) -> Lane:
         """A lane whose records begin at `offset` + 1. `max_bytes` is the broker's limit for one message."""
-        asked = len(str(request.get("message", ""))) * 6 if request else 0
-        room = max(max_bytes // 4, max_bytes - HEAD_BYTES - asked)
+        room = max_bytes - HEAD_BYTES
+        if request is not None:
+            request, size = _fitting(request, room - max_bytes // 16)
+            room -= size
         return Lane(
             session_id,
             message_id,
@@ -118,3 +121,14 @@ class Batcher(Actor[Lane]):
         metrics.chunks.inc(len(chunks))
         await self._router.send(head, chunks, result.seq, is_foreign=lane.is_foreign)
         lane.stored()
+
+
+def _fitting(request: dict[str, Any], limit: int) -> tuple[dict[str, Any], int]:
+    """The request as the first record keeps it, and its size: a text as large as the broker takes is cut, since a
+    first chunk has to fit beside it."""
+    size = len(jsontext.encode(request))
+    if size > limit:
+        text = str(request.get("message", ""))
+        request = request | {"message": text[: max(0, len(text) - (size - limit))]}
+        size = len(jsontext.encode(request))
+    return request, size

@@ -94,5 +94,8 @@ class Router(Listener):
 
     async def on_message(self, message: Msg) -> None:
         change = Holder.decode(message.subject, message.data)
+        if change is None and message.data:
+            metrics.errors.labels("relay", "undecodable").inc()
+            log.warning("relay.undecodable", subject=message.subject)
         if change is not None and (entry := self._routes.get(change.session_id)):
             entry[0].hear(change)

@@ -6,10 +6,13 @@ from importlib.resources import files
 
 from aiohttp import web
 
+from chatmesh.web.openapi import Answer, Operation
 from chatmesh.web.request import Request, Response
 from chatmesh.web.server import Handler, Route
 
 _TYPES = {"html": "text/html", "css": "text/css", "js": "text/javascript", "svg": "image/svg+xml"}
+
+PAGE = Operation("getPage", "The chat page.", {200: Answer("For browsers.", str, "text/html")})
 
 _HEADERS = {
     "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; "
@@ -23,7 +26,7 @@ _HEADERS = {
 def page_routes() -> list[Route]:
     """`/` and the files beside it, which it names as `/page/…`."""
     folder = files("chatmesh.web").joinpath("page")
-    routes = [Route("GET", "/", _serve(folder.joinpath("index.html").read_bytes(), "html"))]
+    routes = [Route("GET", "/", _serve(folder.joinpath("index.html").read_bytes(), "html"), PAGE)]
     for entry in folder.iterdir():
         ending = entry.name.rpartition(".")[2]
         if entry.is_file() and ending in _TYPES:

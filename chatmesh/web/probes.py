@@ -6,10 +6,28 @@ from collections.abc import Callable
 
 from aiohttp import web
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from typing_extensions import TypedDict
 
+from chatmesh.web.openapi import Answer, Operation
 from chatmesh.web.problem import Problem
 from chatmesh.web.request import Request, Response, json_response
 from chatmesh.web.server import Route
+
+
+class State(TypedDict):
+    status: str
+
+
+HEALTHZ = Operation("getHealth", "Alive: the process turns.", {200: Answer("It does.", State)})
+READYZ = Operation(
+    "getReadiness",
+    "Ready: messages and streams can be served.",
+    {200: Answer("They can.", State)},
+    {503: ("not_ready",)},
+)
+METRICS = Operation(
+    "getMetrics", "Measurements, for Prometheus.", {200: Answer("All of them.", str, "text/plain")}
+)
 
 
 def probe_routes(is_ready: Callable[[], bool], status: Callable[[], str]) -> list[Route]:
@@ -27,7 +45,7 @@ def probe_routes(is_ready: Callable[[], bool], status: Callable[[], str]) -> lis
         return web.Response(body=generate_latest(), headers={"Content-Type": CONTENT_TYPE_LATEST})
 
     return [
-        Route("GET", "/healthz", healthz),
-        Route("GET", "/readyz", readyz),
-        Route("GET", "/metrics", metrics),
+        Route("GET", "/healthz", healthz, HEALTHZ),
+        Route("GET", "/readyz", readyz, READYZ),
+        Route("GET", "/metrics", metrics, METRICS),
     ]

@@ -3,23 +3,43 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Annotated, Any
+
+from aiohttp import web
+from pydantic import ConfigDict, Field
+from typing_extensions import TypedDict
 
 _TITLES = {
-    400: "Not JSON",
+    400: "Bad request",
     401: "Not authenticated",
     403: "Not allowed",
     404: "Not found",
     405: "Method not allowed",
     408: "Request too slow",
     413: "Too large",
+    414: "Address too long",
     415: "Unsupported media type",
+    417: "Expectation not met",
     422: "Not valid",
     429: "Too many",
+    431: "Head too large",
     500: "Internal error",
     503: "Not available now",
     504: "Outcome unknown",
 }
+
+
+class ProblemBody(TypedDict):
+    """What went wrong. `code` is stable; `title` and `detail` are for people."""
+
+    __pydantic_config__ = ConfigDict(extra="allow")  # type: ignore[misc]
+
+    type: Annotated[str, Field(description="`urn:chatmesh:problem:` and the code.")]
+    title: str
+    status: int
+    code: str
+    detail: Annotated[str, Field(description="What was expected, and what was got.")]
+    request_id: str
 
 
 @dataclass(eq=False)
@@ -43,3 +63,12 @@ class Problem(Exception):  # noqa: N818 - the RFC's word for it
             "request_id": request_id,
             **self.more,
         }
+
+
+def from_http_exception(error: web.HTTPException) -> Problem:
+    """What aiohttp answers on its own, as a problem."""
+    if isinstance(error, web.HTTPMethodNotAllowed):
+        allowed = ", ".join(sorted(error.allowed_methods))
+        return Problem(405, "method_not_allowed", f"Allowed here: {allowed}.", headers={"Allow": allowed})
+    codes = {404: "not_found", 413: "too_large", 400: "bad_request", 417: "expectation_failed"}
+    return Problem(error.status, codes.get(error.status, "http_error"), error.reason or "Not served.")

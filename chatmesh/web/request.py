@@ -8,12 +8,21 @@ from typing import Any
 import orjson
 from aiohttp import web
 
+from chatmesh.telemetry import metrics
 from chatmesh.web.problem import Problem
+
+_CLOSE = {"Connection": "close"}
 
 Request = web.Request
 Response = web.StreamResponse
 
 REQUEST_ID = web.RequestKey("request_id", str)
+
+STANDING_HEADERS = {"Server": "chatmesh", "X-Content-Type-Options": "nosniff", "Cache-Control": "no-store"}
+"""On every answer that does not say otherwise. No versions: they help nobody but attackers."""
+
+ENCODINGS = ("identity", "gzip", "deflate")
+"""What a body may be encoded as. aiohttp undoes them, and takes a body as it comes where it does not know the name."""
 
 
 def json_response(body: Any, *, status: int = 200, headers: dict[str, str] | None = None) -> web.Response:
@@ -27,17 +36,44 @@ def empty_response(status: int) -> web.Response:
     return web.Response(status=status)
 
 
+def problem_response(problem: Problem, request_id: str) -> web.Response:
+    response = json_response(problem.body(request_id), status=problem.status, headers=problem.headers)
+    response.content_type = "application/problem+json"
+    response.headers["X-Request-Id"] = request_id
+    if problem.retry_after_seconds is not None:
+        response.headers["Retry-After"] = str(problem.retry_after_seconds)
+    return response
+
+
+def unsupported_encoding(got: str) -> Problem:
+    return Problem(
+        415,
+        "unsupported_encoding",
+        f"Content-Encoding may be {', '.join(ENCODINGS)}, not {got}.",
+        headers={"Accept-Encoding": ", ".join(ENCODINGS[1:])},
+    )
+
+
 async def read_body(request: Request, *, max_bytes: int, seconds: float) -> bytes:
-    """The body, bounded in size and time. Problem 413 `too_large`, 408 `request_timeout`."""
+    """The body, bounded in size and time. Problem 400 `bad_http`, 408 `request_timeout`, 413 `too_large`, 415
+    `unsupported_encoding`."""
+    encoding = request.headers.get("Content-Encoding", "identity").strip().lower()
+    if encoding not in ENCODINGS:
+        raise unsupported_encoding(f"{encoding:.40}")
     try:
         async with asyncio.timeout(seconds):
             return await request.read()
     except web.HTTPRequestEntityTooLarge as error:
         raise Problem(413, "too_large", f"The body may have {max_bytes} bytes at most.") from error
+    except web.RequestPayloadError as error:
+        raise Problem(
+            400, "bad_http", "The body is not framed or encoded as its headers say.", headers=_CLOSE
+        ) from error
     except TimeoutError as error:
+        metrics.http_late.labels("body").inc()
         raise Problem(
             408,
             "request_timeout",
             f"The body did not arrive within {seconds:g} s.",
-            headers={"Connection": "close"},
+            headers=_CLOSE,
         ) from error

@@ -15,8 +15,11 @@ from chatmesh.errors import PortInUseError, ProtocolError
 from chatmesh.kernel import Service
 from chatmesh.protocol.tokens import new_correlation_id
 from chatmesh.telemetry import get_logger, metrics
-from chatmesh.web.problem import Problem
-from chatmesh.web.request import REQUEST_ID, Request, Response, json_response
+from chatmesh.web.connection import Connection
+from chatmesh.web.openapi import Operation
+from chatmesh.web.problem import Problem, from_http_exception
+from chatmesh.web.reaper import Reaper
+from chatmesh.web.request import REQUEST_ID, STANDING_HEADERS, Request, Response, problem_response
 
 log = get_logger("web")
 
@@ -25,16 +28,22 @@ Handler = Callable[[Request], Awaitable[Response]]
 BACKLOG = 4096
 """Connections that may wait to be accepted: a herd of reconnecting readers comes at once."""
 
+LINGER_SECONDS = 5.0
+"""How long the rest of a body that nobody wants is read away, so that its sender gets to read the answer."""
+
 _REQUEST_ID = re.compile(r"[\x21-\x7e]{1,128}")
 
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """One call. `path` as aiohttp writes it: `/v1/sessions/{session_id}/events`."""
+    """One call. `path` as aiohttp writes it: `/v1/sessions/{session_id}/events`. A GET answers HEAD too, unless it is a
+    stream, which has no end to measure. `operation` is its documentation; None: no part of the API."""
 
     method: str
     path: str
     handler: Handler
+    operation: Operation | None = None
+    is_stream: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +53,7 @@ class ServerSettings:
     host: str
     port: int
     max_body_bytes: int
+    request_timeout_seconds: float
     shutdown_seconds: float
 
 
@@ -54,7 +64,7 @@ class Server(Service):
         self, settings: ServerSettings, routes: Sequence[Route], *, on_drain: Callable[[], None]
     ) -> None:
         self._settings = settings
-        self._routes = routes
+        self.routes = routes
         self._on_drain = on_drain
         self._draining = asyncio.Event()
         self.port = settings.port
@@ -70,16 +80,17 @@ class Server(Service):
             self._application(),
             # A reader who leaves ends its handler; otherwise a silent stream would be found dead only by writing.
             handler_cancellation=True,
-            access_log=None,
             shutdown_timeout=self._settings.shutdown_seconds,
-            keepalive_timeout=75,
         )
         await runner.setup()
+        reaper = Reaper(self._settings.request_timeout_seconds, Connection.close_late)
         try:
-            site = await self._listen(runner)
+            listener = await self._listen(runner, reaper)
             started()
-            await self._draining.wait()
-            await site.stop()
+            try:
+                await reaper.run(self._draining)
+            finally:
+                listener.close()
             self._on_drain()
         finally:
             await runner.cleanup()
@@ -87,10 +98,23 @@ class Server(Service):
     def drain(self) -> None:
         self._draining.set()
 
-    async def _listen(self, runner: web.AppRunner) -> web.TCPSite:
-        site = web.TCPSite(runner, self._settings.host, self.port, backlog=BACKLOG)
+    async def _listen(self, runner: web.AppRunner, reaper: Reaper[Connection]) -> asyncio.Server:
+        server = runner.server
+        assert server is not None  # noqa: S101 - narrows aiohttp's type; it is there after setup
+
+        def connection() -> Connection:
+            return Connection(
+                server,
+                reaper,
+                access_log=None,
+                keepalive_timeout=75,
+                lingering_time=min(LINGER_SECONDS, self._settings.request_timeout_seconds),
+            )
+
         try:
-            await site.start()
+            listener = await asyncio.get_running_loop().create_server(
+                connection, self._settings.host, self.port, backlog=BACKLOG
+            )
         except OSError as error:
             if error.errno == errno.EADDRINUSE:
                 raise PortInUseError(
@@ -104,15 +128,24 @@ class Server(Service):
                 mend="Set http.host to an address of this machine, and http.port to one that you may use.",
             ) from error
         # With port 0 the operating system has chosen; a restart keeps what people were told.
-        self.port = runner.addresses[0][1]
+        self.port = listener.sockets[0].getsockname()[1]
         log.info("web.listening", url=self.url)
-        return site
+        return listener
 
     def _application(self) -> web.Application:
         app = web.Application(middlewares=[_middleware], client_max_size=self._settings.max_body_bytes)
-        for route in self._routes:
+        app.on_response_prepare.append(_add_standing_headers)
+        for route in self.routes:
             app.router.add_route(route.method, route.path, route.handler)
+            if route.method == "GET" and not route.is_stream:
+                app.router.add_route("HEAD", route.path, route.handler)
         return app
+
+
+async def _add_standing_headers(_request: Request, response: Response) -> None:
+    response.headers["Server"] = STANDING_HEADERS["Server"]  # aiohttp has put its own there
+    for name, value in STANDING_HEADERS.items():
+        response.headers.setdefault(name, value)
 
 
 @web.middleware
@@ -125,17 +158,17 @@ async def _middleware(request: Request, handler: Handler) -> Response:
     try:
         response = await handler(request)
     except Problem as problem:
-        response = _answer(problem, request_id)
+        response = problem_response(problem, request_id)
     except ProtocolError as error:
-        response = _answer(Problem(422, "invalid", str(error)), request_id)
+        response = problem_response(Problem(422, "invalid", str(error)), request_id)
     except web.HTTPException as error:
-        response = _answer(_from_aiohttp(error), request_id)
+        response = problem_response(from_http_exception(error), request_id)
     except ConnectionResetError:
         raise
     except Exception:
         metrics.errors.labels("web", "handler").inc()
         log.exception("web.handler_failed", path=_route_of(request), request_id=request_id)
-        response = _answer(
+        response = problem_response(
             Problem(500, "internal", "This should not have happened; the log has more."), request_id
         )
     if not response.prepared:
@@ -150,22 +183,6 @@ async def _middleware(request: Request, handler: Handler) -> Response:
         latency_ms=round((time.monotonic() - began) * 1000, 1),
     )
     return response
-
-
-def _answer(problem: Problem, request_id: str) -> web.Response:
-    response = json_response(problem.body(request_id), status=problem.status, headers=problem.headers)
-    response.content_type = "application/problem+json"
-    if problem.retry_after_seconds is not None:
-        response.headers["Retry-After"] = str(problem.retry_after_seconds)
-    return response
-
-
-def _from_aiohttp(error: web.HTTPException) -> Problem:
-    if isinstance(error, web.HTTPMethodNotAllowed):
-        allowed = ", ".join(sorted(error.allowed_methods))
-        return Problem(405, "method_not_allowed", f"Allowed here: {allowed}.", headers={"Allow": allowed})
-    codes = {404: "not_found", 413: "too_large", 400: "bad_request"}
-    return Problem(error.status, codes.get(error.status, "http_error"), error.reason or "Not served.")
 
 
 def _route_of(request: Request) -> str:

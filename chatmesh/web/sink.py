@@ -75,7 +75,7 @@ class EventSink:
 
     def write_nowait(self, data: bytes) -> None:
         """Never waits, never refuses: look at `buffered` before."""
-        if self.is_closed:
+        if self.is_closed or not data:  # an empty chunk would end the body
             return
         self.last_write = time.monotonic()
         self._written += len(data)

@@ -73,16 +73,24 @@ class Claims:
     async def recount(
         self, request: WorkflowRequest, held: HeldClaim, *, erases: bool = False
     ) -> Claimed | None:
-        """Another message was abandoned: fences it off, counts its records, and claims again with the right offset."""
+        """Another message was abandoned, or the claim is nobody's: fences it off, counts the session's records whatever
+        that claim says, and claims again with the right offset. An answer of ours that was begun before is gone on with.
+        """
         fence = self._claim(
             request, attempt=0, base=held.claim.offset, first=0, offset=held.claim.offset, erases=erases
         )
         token = await self._broker.transcript.claim(fence, after=held.token, seconds=CLAIM_SECONDS)
         if token is None:
             return None
-        records = await self._read(request.session_id, held.first)
+        records = await self._read(request.session_id, 1)
         offset = records[-1].offset if records else held.claim.offset
-        return await self.begin(request, token, offset, erases=erases)
+        own = [record for record in records if record.message_id == request.message_id]
+        if not own or erases:
+            return await self.begin(request, token, offset, erases=erases)
+        attempt, base, first = own[-1].attempt + 1, own[0].offset - 1, own[0].token
+        claim = self._claim(request, attempt=attempt, base=base, first=first, offset=offset)
+        again = await self._broker.transcript.claim(claim, after=token, seconds=CLAIM_SECONDS)
+        return None if again is None else Claimed(again, attempt, told(records, request.message_id, base))
 
     async def erase(self, request: WorkflowRequest, held: HeldClaim | None) -> Claimed | None:
         """The session is to be erased: whoever is left in it can't write any more, and the offset is exact."""
@@ -104,7 +112,8 @@ class Claims:
             subjects.worker_health(claim.worker_id), question, seconds=self._holder_seconds
         )
         if reply is None:
-            return False
+            # After a broker restart the holder may come back a moment later than we: asked again, not taken for dead.
+            return not self._broker.connection.is_settled
         try:
             health = HealthResponse.decode(reply.data)
         except ProtocolError:

@@ -39,9 +39,9 @@ BURY_SECONDS = 10.0
 
 @dataclass(slots=True)
 class _Session:
-    """The deliveries of one session at this worker. `heap` is ordered by stream sequence."""
+    """The deliveries of one session at this worker. `heap` is ordered by their places in the queue."""
 
-    heap: list[tuple[int, Delivery, WorkflowRequest]] = field(default_factory=list)
+    heap: list[tuple[tuple[float, int], Delivery, WorkflowRequest]] = field(default_factory=list)
     is_waiting: bool = False
     look_seconds: float = 0.05  # growing to LOOK_SECONDS: a final heard before we listened costs little
     woken: asyncio.Event = field(default_factory=asyncio.Event)
@@ -88,12 +88,17 @@ class Desk(Actor[Delivery]):
     # --- the actor -------------------------------------------------------------------------------------------------
 
     async def run(self, started: Callable[[], None]) -> None:
-        async with asyncio.TaskGroup() as self._tasks:
-            await super().run(started)
-            # Drained: what is parked or has not begun goes to another worker at once, what runs is waited for.
-            self._stopping.set()
-            for session in self._sessions.values():
-                session.woken.set()
+        try:
+            async with asyncio.TaskGroup() as self._tasks:
+                await super().run(started)
+                # Drained: what is parked or has not begun goes to another worker at once, what runs is waited for.
+                self._stopping.set()
+                for session in self._sessions.values():
+                    session.woken.set()
+        finally:
+            # After a crash: a task that was cancelled before its first step has not given back what it was to hold.
+            self._sessions.clear()
+            self._leases.release_all()
 
     async def receive(self, message: Delivery) -> None:
         delivery = message
@@ -118,7 +123,7 @@ class Desk(Actor[Delivery]):
         is_new = session is None
         if session is None:
             session = self._sessions[request.session_id] = _Session()
-        heapq.heappush(session.heap, (delivery.seq, delivery, request))
+        heapq.heappush(session.heap, (delivery.place, delivery, request))
         session.woken.set()
         if is_new:
             self._tasks.create_task(
@@ -130,13 +135,13 @@ class Desk(Actor[Delivery]):
         try:
             while session.heap and not self._stopping.is_set():
                 session.woken.clear()
-                seq, delivery, request = session.heap[0]
+                place, delivery, request = session.heap[0]
                 outcome = await self._turn(session, delivery, request)
                 if outcome in (Outcome.PARKED, Outcome.BUSY):
                     await self._wait(session_id, session)
                     continue
                 # A still older one may have come in meanwhile; it is this one that is done.
-                session.heap = [entry for entry in session.heap if entry[0] != seq]
+                session.heap = [entry for entry in session.heap if entry[0] != place]
                 heapq.heapify(session.heap)
                 self._leases.release(delivery)
         finally:

@@ -18,25 +18,29 @@ PER_ACK_WAIT = 3
 
 
 class Leases(Service):
-    """Deliveries by stream sequence. The desk adds and removes, this service renews."""
+    """Deliveries by their place in the queue. The desk adds and removes, this service renews."""
 
     def __init__(self, ack_wait_seconds: float) -> None:
         self._interval_seconds = ack_wait_seconds / PER_ACK_WAIT
-        self._held: dict[int, Delivery] = {}
+        self._held: dict[tuple[float, int], Delivery] = {}
         self._draining = asyncio.Event()
 
     def hold(self, delivery: Delivery) -> bool:
         """Takes a delivery. False: it is held already (delivered again meanwhile); the older one is kept and answers to
         the newest delivery from now on."""
-        known = self._held.get(delivery.seq)
+        known = self._held.get(delivery.place)
         if known is not None:
             known.renew(delivery)
             return False
-        self._held[delivery.seq] = delivery
+        self._held[delivery.place] = delivery
         return True
 
     def release(self, delivery: Delivery) -> None:
-        self._held.pop(delivery.seq, None)
+        self._held.pop(delivery.place, None)
+
+    def release_all(self) -> None:
+        """Nobody works on them any more: what was not answered comes back after `ack_wait`."""
+        self._held.clear()
 
     def __len__(self) -> int:
         return len(self._held)

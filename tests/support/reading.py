@@ -12,7 +12,6 @@ from typing import Any
 import httpx
 from httpx_sse import EventSource, ServerSentEvent
 
-
 PATIENCE_SECONDS = 30
 """A reader to whom nothing comes for so long has a failed test, not a hanging one: keep-alives would go on for ever."""
 
@@ -75,11 +74,13 @@ class Stream:
 
     async def read_finals(self, count: int = 1) -> Reading:
         """Until `count` final chunks were read in all, or the stream ends."""
-        while len(self.reading.finals) < count:
+        read = len(self.reading.finals)
+        while read < count:
             try:
-                await self.next()
+                event = await self.next()
             except StopAsyncIteration:
                 break
+            read += event.event == "message" and json.loads(event.data)["is_final"] is True
         return self.reading
 
     async def read_all(self) -> Reading:
@@ -105,7 +106,9 @@ async def events(
         yield Stream(response, reading)
 
 
-async def post(client: httpx.AsyncClient, session_id: str, message: str = "go", **body: Any) -> httpx.Response:
+async def post(
+    client: httpx.AsyncClient, session_id: str, message: str = "go", **body: Any
+) -> httpx.Response:
     """Posts a message; `model`, `max_tokens` and `tokens_per_second` go into the context."""
     names = ("model", "max_tokens", "tokens_per_second", "on_busy")
     context = {name: body.pop(name) for name in names if name in body}

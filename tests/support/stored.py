@@ -73,7 +73,9 @@ async def claims(client: Client, session_id: str) -> list[Stored]:
 
 async def chunks(client: Client, session_id: str, message_id: str = "*") -> list[dict[str, Any]]:
     """The transcript's chunks: what every reader must get, once and in this order."""
-    return [chunk for record in await records(client, session_id, message_id) for chunk in record.body["chunks"]]
+    return [
+        chunk for record in await records(client, session_id, message_id) for chunk in record.body["chunks"]
+    ]
 
 
 async def text(client: Client, session_id: str, message_id: str = "*") -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -12,10 +12,11 @@ from nats.aio.msg import Msg
 
 
 class Watch:
-    """Messages in the order in which they came."""
+    """Messages in the order in which they came. `on_message` is called with each as it comes: to strike just then."""
 
     def __init__(self) -> None:
         self.messages: list[Msg] = []
+        self.on_message: Callable[[], object] | None = None
 
     @property
     def bodies(self) -> list[dict[str, Any]]:
@@ -38,6 +39,8 @@ async def watching(client: Client, subject: str) -> AsyncIterator[Watch]:
 
     async def keep(message: Msg) -> None:
         watch.messages.append(message)
+        if watch.on_message is not None:
+            watch.on_message()
 
     subscription = await client.subscribe(subject, cb=keep)
     await client.flush()

@@ -1,0 +1,106 @@
+"""What callers of the native routes have to know: the source of `/openapi.json`, beside the types of bodies and answers."""
+
+from __future__ import annotations
+
+from chatmesh.ingress.answers import (
+    MessageAccepted,
+    MessagePage,
+    MessageStopping,
+    OneMessage,
+    SessionErasing,
+    SessionPage,
+)
+from chatmesh.ingress.bodies import Limit, PostMessage
+from chatmesh.web.events import Event
+from chatmesh.web.openapi import EVENT_STREAM, Answer, Operation, Parameter
+
+_LIMIT = Parameter("query", "limit", Limit, "How many, at most.")
+_AFTER = Parameter("query", "after", str, "The `next` of the page before.")
+_ID = ("invalid_id",)
+_AWAY = ("broker_away",)
+
+POST_MESSAGE = Operation(
+    "postMessage",
+    "Say something in a session.",
+    {
+        200: Answer(
+            "The answer itself, where `Accept` asks for text/event-stream. Ends after the final chunk.",
+            Event,
+            EVENT_STREAM,
+            {"X-Message-Id": "The message.", "X-Session-Id": "Its session."},
+        ),
+        202: Answer(
+            "Accepted: it is stored, and will be answered once.",
+            MessageAccepted,
+            headers={"Location": "The message."},
+        ),
+    },
+    {
+        400: ("not_json",),
+        408: ("request_timeout",),
+        413: ("too_large",),
+        415: ("not_json_type", "unsupported_encoding"),
+        422: (
+            "invalid_id",
+            "invalid_body",
+            "invalid",
+            "idempotency_conflict",
+            "unknown_model",
+            "session_busy",
+        ),
+        429: ("session_queue_full",),
+        503: ("not_ready", "broker_away", "storage_full", "not_accepted"),
+        504: ("acceptance_unknown",),
+    },
+    [
+        Parameter(
+            "header",
+            "Idempotency-Key",
+            str,
+            "Makes repeating safe, like `message_id`: the same key with the same body is the same message.",
+        ),
+    ],
+    PostMessage,
+    "A session begins with its first message. 503: nothing was accepted. 504: repeat it with the `message_id` that the "
+    "problem names.",
+)
+
+GET_MESSAGES = Operation(
+    "getMessages",
+    "Read a session's messages.",
+    {200: Answer("A page of them.", MessagePage)},
+    {404: ("unknown_session",), 422: ("invalid_id", "invalid_limit", "unknown_cursor"), 503: _AWAY},
+    [_LIMIT, _AFTER],
+)
+
+GET_MESSAGE = Operation(
+    "getMessage",
+    "Read one message: its state and its answer.",
+    {200: Answer("As far as it goes.", OneMessage)},
+    {404: ("unknown_message",), 422: _ID, 503: _AWAY},
+)
+
+DELETE_MESSAGE = Operation(
+    "stopMessage",
+    "Stop a message, running or queued.",
+    {
+        200: Answer("It has ended already.", OneMessage),
+        202: Answer("The stop is stored; the stream gets its final chunk.", MessageStopping),
+    },
+    {404: ("unknown_message",), 422: _ID, 503: _AWAY, 504: ("stop_unknown",)},
+)
+
+GET_SESSIONS = Operation(
+    "getSessions",
+    "List the sessions.",
+    {200: Answer("A page of them, in the order of their ids.", SessionPage)},
+    {422: ("invalid_limit",), 503: _AWAY},
+    [_LIMIT, _AFTER],
+)
+
+DELETE_SESSION = Operation(
+    "eraseSession",
+    "Erase a session with everything said in it.",
+    {202: Answer("Reads are 404 from now on.", SessionErasing)},
+    {404: ("unknown_session",), 422: _ID, 503: _AWAY, 504: ("erase_unknown",)},
+)

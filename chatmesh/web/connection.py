@@ -1,0 +1,139 @@
+"""One client's connection: aiohttp's protocol, with a deadline for request heads and problem documents for bad HTTP.
+
+What this leans on: `web.RequestHandler` and `web.Server` are public, and so are the names of the methods overridden
+here, though none is documented for it. Private is one attribute, `_request_count`: the heads parsed so far, which no
+public name tells. tests/web pins all of it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+from aiohttp import StreamReader, web
+from aiohttp.http_exceptions import ContentEncodingError, LineTooLong
+
+from chatmesh.protocol.tokens import new_correlation_id
+from chatmesh.telemetry import get_logger, metrics
+from chatmesh.web.problem import Problem, from_http_exception
+from chatmesh.web.reaper import Reaper
+from chatmesh.web.request import STANDING_HEADERS, problem_response, unsupported_encoding
+
+log = get_logger("web")
+
+
+class Connection(web.RequestHandler):
+    """The listening socket makes one for each client."""
+
+    __slots__ = ("_body", "_has_part", "_heads_done", "_reaper")
+
+    def __init__(self, server: web.Server, reaper: Reaper[Connection], **options: Any) -> None:
+        """`options` are aiohttp's: timeouts and limits."""
+        super().__init__(server, loop=asyncio.get_running_loop(), **options)
+        self._reaper = reaper
+        self._heads_done = 0
+        self._has_part = False
+        self._body: StreamReader | None = None
+        """Of the last request that was answered. Its rest may still come, and is read away for a while."""
+
+    # --- a head in time --------------------------------------------------------------------------------------------
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        super().connection_made(transport)
+        self._reaper.expect(self)
+
+    def connection_lost(self, exc: BaseException | None) -> None:
+        self._reaper.forget(self)
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        """Also of a body, and of what a client sends ahead while it is being answered: no deadline runs then."""
+        is_body = self._body is not None and not self._body.is_eof()
+        super().data_received(data)
+        if self._request_count > self._heads_done:
+            self._has_part = False
+            self._reaper.forget(self)
+        elif data and not is_body:
+            self._has_part = True
+            self._reaper.expect(self)
+
+    async def finish_response(
+        self, request: web.BaseRequest, resp: web.StreamResponse, start_time: float | None
+    ) -> tuple[web.StreamResponse, bool]:
+        if isinstance(resp, web.HTTPException):  # what aiohttp refuses before any middleware, like `Expect`
+            resp = problem_response(from_http_exception(resp), new_correlation_id())
+        try:
+            return await super().finish_response(request, resp, start_time)
+        finally:
+            self._heads_done += 1
+            self._body = request.content
+            if _is_not_worth_reading(request):
+                self.force_close()
+
+    def close_late(self) -> None:
+        """The head did not come. One who has sent a part of it is told; a silent one may be a browser's spare."""
+        metrics.http_late.labels("head" if self._has_part else "silent").inc()
+        transport = self.transport
+        if self._has_part and transport is not None:
+            transport.write(_late_answer())
+        self.force_close()
+        if transport is not None and transport.get_write_buffer_size():
+            transport.abort()  # it takes nothing either, so a close would wait for ever
+
+    # --- bad HTTP --------------------------------------------------------------------------------------------------
+
+    def handle_error(
+        self,
+        request: web.BaseRequest,
+        status: int = 500,
+        exc: BaseException | None = None,
+        message: str | None = None,
+    ) -> web.StreamResponse:
+        """The answer to what is no HTTP, and to a failure outside of the middleware. Closes the connection."""
+        if request.writer.output_size > 0:
+            raise ConnectionError("the answer has begun, so nothing else can be said but to cut it")
+        request_id = new_correlation_id()
+        problem = _problem_of(status, exc, message)
+        if status >= 500:
+            metrics.errors.labels("web", "protocol").inc()
+            log.error("web.protocol_failed", request_id=request_id, exc_info=exc)
+        else:
+            log.debug("web.bad_http", request_id=request_id, error=message)
+        metrics.http_requests.labels("unknown", problem.status).inc()
+        response = problem_response(problem, request_id)
+        # No route was looked for, so the application's signal, which adds these elsewhere, does not run.
+        response.headers.update(STANDING_HEADERS)
+        response.force_close()
+        return response
+
+
+def _is_not_worth_reading(request: web.BaseRequest) -> bool:
+    """The rest of its body. aiohttp would read it away: it fails at the same place again and logs a traceback, or inflates
+    what was too large already."""
+    body = request.content
+    return body.exception() is not None or (not body.is_eof() and "Content-Encoding" in request.headers)
+
+
+def _problem_of(status: int, exc: BaseException | None, message: str | None) -> Problem:
+    if status >= 500:
+        return Problem(500, "internal", "This should not have happened; the log has more.")
+    if isinstance(exc, LineTooLong):
+        limit = exc.args[1]
+        return Problem(431, "head_too_large", f"A line of the request's head may have {limit} bytes at most.")
+    if isinstance(exc, ContentEncodingError):
+        return unsupported_encoding("one that is not installed")
+    # The parser's text goes on with an excerpt and a pointer to the byte; the first line says what is wrong.
+    what = (message or "").strip().partition("\n")[0].rstrip(":")
+    return Problem(400, "bad_http", f"This is no HTTP request: {what[:200]}")
+
+
+def _late_answer() -> bytes:
+    """A whole answer in bytes: without a request there is nothing that aiohttp could answer to."""
+    problem = Problem(408, "request_timeout", "The request's head did not arrive in time.")
+    response = problem_response(problem, new_correlation_id())
+    body = response.body
+    assert isinstance(body, bytes)  # noqa: S101 - narrows aiohttp's type; problem_response makes bytes
+    headers = dict(response.headers) | STANDING_HEADERS
+    headers |= {"Content-Length": str(len(body)), "Connection": "close"}
+    lines = ["HTTP/1.1 408 Request Timeout", *(f"{name}: {value}" for name, value in headers.items()), "", ""]
+    return "\r\n".join(lines).encode() + body

@@ -1,0 +1,36 @@
+"""`/openapi.json`: the routes, described."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import chatmesh
+from chatmesh.web.openapi import Answer, Operation, document
+from chatmesh.web.request import Request, Response, json_response
+from chatmesh.web.server import Route
+
+OPENAPI = Operation("getOpenApi", "This description.", {200: Answer("OpenAPI 3.1.", dict[str, Any])})
+
+_DESCRIPTION = (
+    "Errors are RFC 9457 problems with a stable `code`. An address that is none is a 404 `not_found`, a method that an "
+    "address does not have a 405 `method_not_allowed`; both are left out below. A request whose head does not arrive in "
+    "time gets a 408 `request_timeout`, and its connection ends. GET answers HEAD too, but for streams."
+)
+
+
+def describe(routes: Sequence[Route]) -> dict[str, Any]:
+    """The document. Routes without an operation (the page's files) are no part of the API."""
+    operations = [(route.method, route.path, route.operation) for route in routes if route.operation]
+    return document(operations, title="chatmesh", version=chatmesh.__version__, description=_DESCRIPTION)
+
+
+def openapi_route(routes: Sequence[Route]) -> Route:
+    """Serves the description of `routes` and of itself."""
+
+    async def handler(_request: Request) -> Response:
+        return json_response(described)
+
+    own = Route("GET", "/openapi.json", handler, OPENAPI)
+    described = describe([*routes, own])
+    return own

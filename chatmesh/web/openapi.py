@@ -1,0 +1,178 @@
+"""The API's description, made of what the routes say about themselves and of the types they use.
+
+In: operations, which stand where the routes are declared. Out: an OpenAPI 3.1 document. Pure: serving it is the server's.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from http import HTTPStatus
+from typing import Any, Literal
+
+from pydantic import TypeAdapter
+
+from chatmesh.protocol.tokens import PATTERN
+from chatmesh.web.problem import ProblemBody
+
+EVENT_STREAM = "text/event-stream"
+PROBLEM_JSON = "application/problem+json"
+
+RETRIED = (429, 503)
+"""Statuses that always say when to come back."""
+
+ANYWHERE: Mapping[int, Sequence[str]] = {400: ("bad_http",), 431: ("head_too_large",), 500: ("internal",)}
+"""Problems that every call can have, besides 404 and 405 of the address itself."""
+
+_SHARED_HEADERS = {
+    "X-Request-Id": "The caller's, where it is one of 128 visible characters at most; else a new one.",
+    "Retry-After": "Seconds to wait before asking again.",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Parameter:
+    """In the query or a header. `type` is anything that pydantic makes a schema of. Path parameters are ids, and stand in
+    the path already."""
+
+    where: Literal["query", "header"]
+    name: str
+    type: Any
+    description: str
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A good one. `type` None: no body. `headers`: name → description."""
+
+    description: str
+    type: Any = None
+    media_type: str = "application/json"
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Operation:
+    """What a route's caller has to know. `problems`: status → codes."""
+
+    id: str
+    summary: str
+    answers: Mapping[int, Answer]
+    problems: Mapping[int, Sequence[str]] = field(default_factory=dict)
+    parameters: Sequence[Parameter] = ()
+    body: Any = None
+    description: str = ""
+
+
+def document(
+    operations: Iterable[tuple[str, str, Operation]], *, title: str, version: str, description: str
+) -> dict[str, Any]:
+    """`operations`: (method, path, operation) of each call."""
+    known = list(operations)
+    schemas = _Schemas(operation for _, _, operation in known)
+    paths: dict[str, dict[str, Any]] = {}
+    for method, path, operation in known:
+        paths.setdefault(path, {})[method.lower()] = _operation(path, operation, schemas)
+    return {
+        "openapi": "3.1.0",
+        "info": {"title": title, "version": version, "description": description},
+        "paths": paths,
+        "components": {
+            "schemas": schemas.components,
+            "headers": {name: _header(text) for name, text in _SHARED_HEADERS.items()},
+            "responses": {
+                f"Problem{status}": _problem(status, codes, schemas) for status, codes in ANYWHERE.items()
+            },
+        },
+    }
+
+
+class _Schemas:
+    """Schemas of types. Named ones are components, referred to; one call of pydantic for all, so that names are unique."""
+
+    def __init__(self, operations: Iterable[Operation]) -> None:
+        wanted: list[tuple[str, Literal["validation"], TypeAdapter[Any]]] = [_input(ProblemBody)]
+        for operation in operations:
+            wanted += [_input(parameter.type) for parameter in operation.parameters]
+            wanted += [_input(operation.body)] if operation.body is not None else []
+            wanted += [_input(answer.type) for answer in operation.answers.values() if answer.type]
+        unique = {key: (key, mode, adapter) for key, mode, adapter in wanted}
+        self._found, definitions = TypeAdapter.json_schemas(
+            unique.values(), ref_template="#/components/schemas/{model}"
+        )
+        self.components: dict[str, Any] = definitions.get("$defs", {})
+
+    def of(self, shape: Any) -> dict[str, Any]:
+        return self._found[repr(shape), "validation"]
+
+
+def _input(shape: Any) -> tuple[str, Literal["validation"], TypeAdapter[Any]]:
+    return repr(shape), "validation", TypeAdapter(shape)
+
+
+def _operation(path: str, operation: Operation, schemas: _Schemas) -> dict[str, Any]:
+    described: dict[str, Any] = {"operationId": operation.id, "summary": operation.summary}
+    if operation.description:
+        described["description"] = operation.description
+    parameters = [_path_parameter(name) for name in re.findall(r"{(\w+)}", path)]
+    parameters += [_parameter(parameter, schemas) for parameter in operation.parameters]
+    if parameters:
+        described["parameters"] = parameters
+    if operation.body is not None:
+        content = {"application/json": {"schema": schemas.of(operation.body)}}
+        described["requestBody"] = {"required": True, "content": content}
+    answers = {str(status): _answer(answer, schemas) for status, answer in operation.answers.items()}
+    problems: dict[str, Any] = {
+        str(status): {"$ref": f"#/components/responses/Problem{status}"} for status in ANYWHERE
+    }
+    for status, codes in operation.problems.items():
+        problems[str(status)] = _problem(status, [*codes, *ANYWHERE.get(status, ())], schemas)
+    described["responses"] = answers | dict(sorted(problems.items()))
+    return described
+
+
+def _path_parameter(name: str) -> dict[str, Any]:
+    return {"name": name, "in": "path", "required": True, "schema": {"type": "string", "pattern": PATTERN}}
+
+
+def _parameter(parameter: Parameter, schemas: _Schemas) -> dict[str, Any]:
+    return {
+        "name": parameter.name,
+        "in": parameter.where,
+        "description": parameter.description,
+        "schema": schemas.of(parameter.type),
+    }
+
+
+def _answer(answer: Answer, schemas: _Schemas) -> dict[str, Any]:
+    own = {name: _header(text) for name, text in answer.headers.items()}
+    described: dict[str, Any] = {
+        "description": answer.description,
+        "headers": _shared_headers("X-Request-Id") | own,
+    }
+    if answer.type is not None:
+        described["content"] = {answer.media_type: {"schema": schemas.of(answer.type)}}
+    return described
+
+
+def _problem(status: int, codes: Sequence[str], schemas: _Schemas) -> dict[str, Any]:
+    narrowed = {
+        "allOf": [
+            schemas.of(ProblemBody),
+            {"properties": {"status": {"const": status}, "code": {"enum": list(codes)}}},
+        ]
+    }
+    return {
+        "description": f"{HTTPStatus(status).phrase}: {', '.join(f'`{code}`' for code in codes)}.",
+        "headers": _shared_headers("X-Request-Id", *(["Retry-After"] if status in RETRIED else [])),
+        "content": {PROBLEM_JSON: {"schema": narrowed}},
+    }
+
+
+def _shared_headers(*names: str) -> dict[str, Any]:
+    return {name: {"$ref": f"#/components/headers/{name}"} for name in names}
+
+
+def _header(text: str) -> dict[str, Any]:
+    return {"description": text, "required": True, "schema": {"type": "string"}}

@@ -1,0 +1,72 @@
+"""The seed's HeartbeatMessage: at intervals, on a change of state, and the last one can be read back."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from nats.aio.client import Client
+
+from tests.support import stored
+from tests.support.broker import Broker
+from tests.support.mesh import pod_and_client, running
+from tests.support.reading import events
+from tests.support.waiting import eventually
+from tests.support.watching import watching
+
+
+async def test_pods_heartbeat_has_the_seeds_fields(broker: Broker, nats_client: Client) -> None:
+    async with (
+        watching(nats_client, "chat.pod.pod-1.heartbeat") as watch,
+        pod_and_client(broker.url, "pod-1"),
+    ):
+        await eventually(lambda: watch.messages)
+    beat = watch.bodies[0]
+    assert beat["pod_id"] == "pod-1"
+    assert datetime.fromisoformat(beat["timestamp"]).year > 2024
+    assert isinstance(beat["active_connections"], int)
+    assert isinstance(beat["memory_usage_mb"], float)
+    assert beat["memory_usage_mb"] > 1
+    assert isinstance(beat["cpu_usage_percent"], float)
+
+
+async def test_workers_heartbeat_names_its_models(broker: Broker, nats_client: Client) -> None:
+    async with (
+        watching(nats_client, "chat.worker.w.heartbeat") as watch,
+        running(broker.url, role="worker", id="w"),
+    ):
+        await eventually(lambda: watch.messages)
+    beat = watch.bodies[0]
+    assert beat["worker_id"] == "w"
+    assert {"demo", "echo", "count"} <= set(beat["models"])
+
+
+async def test_heartbeat_comes_again_and_again(broker: Broker, nats_client: Client) -> None:
+    async with (
+        watching(nats_client, "chat.pod.pod-1.heartbeat") as watch,
+        pod_and_client(broker.url, "pod-1", "heartbeat.interval_seconds=0.1") as (_, client),
+        events(client, "s"),
+    ):
+        await eventually(lambda: sum(beat["active_connections"] == 1 for beat in watch.bodies) > 2)
+
+
+async def test_last_heartbeat_of_each_pod_and_worker_can_be_read_back(
+    broker: Broker, nats_client: Client
+) -> None:
+    async with (
+        pod_and_client(broker.url, "pod-1", "heartbeat.interval_seconds=0.1"),
+        running(broker.url, "heartbeat.interval_seconds=0.1", role="worker", id="w"),
+        watching(nats_client, "chat.*.*.heartbeat") as watch,
+    ):
+        await eventually(lambda: len(watch.messages) > 8)
+        beats = await stored.stored(nats_client, "CHAT_PRESENCE", "chat.*.*.heartbeat")
+    assert {beat.subject for beat in beats} == {"chat.pod.pod-1.heartbeat", "chat.worker.w.heartbeat"}
+    assert len(beats) == 2, "the last one of each, and no history"
+
+
+async def test_pod_that_leaves_says_so_at_once(broker: Broker, nats_client: Client) -> None:
+    async with (
+        watching(nats_client, "chat.pod.pod-1.heartbeat") as watch,
+        pod_and_client(broker.url, "pod-1", "heartbeat.interval_seconds=600"),
+    ):
+        await eventually(lambda: watch.messages)
+    await eventually(lambda: watch.bodies[-1]["status"] == "stopped")

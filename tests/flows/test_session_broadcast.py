@@ -1,0 +1,79 @@
+"""The seed's "Session Broadcast Pattern (Fallback)": when no pod is known, or the registry does not answer."""
+
+from __future__ import annotations
+
+from nats.aio.client import Client
+
+from tests.support import stored
+from tests.support.broker import Broker
+from tests.support.mesh import pod_and_client, running
+from tests.support.reading import events, post
+from tests.support.waiting import eventually
+from tests.support.watching import watching
+
+
+async def test_answer_is_broadcast_as_batches_when_no_pod_is_known(
+    broker: Broker, nats_client: Client
+) -> None:
+    async with (
+        running(broker.url, role="worker", id="w"),
+        pod_and_client(broker.url, "pod-1") as (_, client),
+        watching(nats_client, "chat.session.s.broadcast") as broadcast,
+        watching(nats_client, "chat.pod.*.response") as responses,
+    ):
+        await post(client, "s", model="count", max_tokens=30)
+        await eventually(lambda: broadcast.has_final)
+    assert not responses.messages
+    assert all(set(body) >= {"session_id", "chunks"} for body in broadcast.bodies)
+    assert [chunk["chunk_id"] for chunk in broadcast.chunks] == list(range(31))
+
+
+async def test_reader_gets_everything_by_broadcast_when_the_registry_is_gone(
+    broker: Broker, nats_client: Client
+) -> None:
+    """The registry's stream is deleted under a running mesh; the reader is on another pod than the writer."""
+    async with (
+        running(broker.url, role="worker", id="w"),
+        pod_and_client(broker.url, "pod-1") as (_, one),
+        pod_and_client(broker.url, "pod-2") as (_, two),
+        watching(nats_client, "chat.session.s.broadcast") as broadcast,
+    ):
+        await stored.api(nats_client, "STREAM.DELETE.CHAT_REGISTRY")
+        async with events(two, "s") as stream:
+            await post(one, "s", model="count", max_tokens=60, tokens_per_second=100)
+            reading = await stream.read_finals()
+        assert reading.chunks == await stored.chunks(nats_client, "s")
+    assert reading.ids == list(range(61))
+    assert broadcast.chunks == reading.chunks
+
+
+async def test_broadcast_of_a_session_without_readers_here_is_ignored(
+    broker: Broker, nats_client: Client
+) -> None:
+    async with (
+        pod_and_client(broker.url, "pod-1", role="all") as (_, client),
+        events(client, "mine") as stream,
+        watching(nats_client, "chat.session.other.broadcast") as broadcast,
+    ):
+        await post(client, "other", model="count", max_tokens=30)
+        await eventually(lambda: broadcast.has_final)
+        await post(client, "mine", model="count", max_tokens=3)
+        reading = await stream.read_finals()
+    assert {chunk["session_id"] for chunk in reading.chunks} == {"mine"}
+
+
+async def test_garbage_on_response_and_broadcast_subjects_is_dropped_and_the_next_batch_is_served(
+    broker: Broker, nats_client: Client
+) -> None:
+    async with (
+        pod_and_client(broker.url, "pod-1", role="all") as (_, client),
+        events(client, "s") as stream,
+    ):
+        for subject in ("chat.pod.pod-1.response", "chat.session.s.broadcast"):
+            for body in (b"", b"\xff", b"[]", b"{}", b'{"chunks": 5}', b'{"session_id": "*", "chunks": []}'):
+                for headers in (None, {"Chatmesh-Wire": "1"}):
+                    await nats_client.publish(subject, body, headers=headers)
+        await nats_client.flush()
+        await post(client, "s", model="count", max_tokens=30)
+        reading = await stream.read_finals()
+    assert reading.ids == list(range(31))

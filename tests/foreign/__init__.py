@@ -1,0 +1,1 @@
+"""Other people's pods and workers, written from the seed document alone, beside ours."""

@@ -1,0 +1,33 @@
+"""The command as a process, to its end."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+from chatmesh.broker.streams import DEAD_LETTERS, PRESENCE, REGISTRY, REQUESTS, TRANSCRIPT
+from tests.support.processes import Process
+
+NAMES = [REQUESTS, TRANSCRIPT, REGISTRY, PRESENCE, DEAD_LETTERS]
+
+Start = Callable[..., Process]
+
+
+async def finished(start: Start, *arguments: str, env: dict[str, str] | None = None) -> tuple[int, Process]:
+    """The exit code, and the process for its output."""
+    process = start(*arguments, env=env)
+    return await process.wait(timeout=30), process
+
+
+async def ensure(start: Start, url: str, *arguments: str) -> tuple[int, Process]:
+    """`chatmesh streams ensure` against that broker."""
+    return await finished(start, "streams", "ensure", "--set", f"nats.servers={url}", *arguments)
+
+
+async def ensure_json(start: Start, url: str, *arguments: str) -> tuple[int, dict[str, Any]]:
+    """The same with `--json`: the exit code, and each part by its name."""
+    code, process = await ensure(start, url, "--json", *arguments)
+    answer = json.loads(process.stdout)
+    assert answer["agrees"] is (code == 0)
+    return code, {part["name"]: part for part in answer["parts"]}

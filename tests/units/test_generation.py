@@ -1,0 +1,201 @@
+"""One attempt: deltas become chunks, and exactly one final chunk ends them, whatever the provider does."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+
+from chatmesh.errors import FencedError, ProviderError
+from chatmesh.protocol.encoder import ChunkEncoder
+from chatmesh.protocol.tokens import Token
+from chatmesh.providers import Delta, Prompt, Resume
+from chatmesh.workflow.generation import generate
+from tests.units.made import SESSION
+from tests.units.virtual import timeless, turns
+
+PROMPT = Prompt("m", "hi")
+
+
+class FakeLane:
+    """Keeps what is written. `room` chunks fit; then `wait_room` does what it was told to."""
+
+    def __init__(self, *, room: int = 1000, on_full: Exception | None = None) -> None:
+        self.session_id, self.message_id = SESSION, Token("m")
+        self.written: list[dict[str, Any]] = []
+        self.urgent: list[bool] = []
+        self.finals = 0
+        self.waits = 0
+        self._room = room
+        self._on_full = on_full
+
+    def write(self, chunk: bytes, *, urgent: bool = False) -> None:
+        self.written.append(json.loads(chunk))
+        self.urgent.append(urgent)
+
+    def write_final(self, chunk: bytes) -> None:
+        self.finals += 1
+        self.write(chunk, urgent=True)
+
+    def insert_final(self, message_id: Token, chunk: bytes, request: dict[str, Any]) -> bool:
+        return False
+
+    @property
+    def has_room(self) -> bool:
+        return len(self.written) < self._room
+
+    async def wait_room(self) -> None:
+        self.waits += 1
+        if self._on_full is not None:
+            raise self._on_full
+        self._room += 1
+
+    async def wait_stored(self) -> None:
+        return
+
+    def close(self) -> None:
+        return
+
+    @property
+    def texts(self) -> list[str]:
+        return [chunk["chunk"] for chunk in self.written]
+
+
+class Scripted:
+    """Yields or raises what it is given; notes that it was closed."""
+
+    def __init__(self, *steps: Delta | Exception) -> None:
+        self._steps = steps
+        self.is_closed = False
+
+    async def generate(self, prompt: Prompt, resume: Resume) -> AsyncIterator[Delta]:
+        try:
+            for step in self._steps:
+                if isinstance(step, Exception):
+                    raise step
+                yield step
+        finally:
+            self.is_closed = True
+
+
+def writer(*, tokens: int = 0, next_id: int = 0, max_text: int = 100) -> ChunkEncoder:
+    return ChunkEncoder(
+        SESSION, Token("m"), "c", model="m", attempt=1, next_id=next_id, tokens=tokens, max_text=max_text
+    )
+
+
+@timeless
+async def test_an_answer_is_its_deltas_and_one_final_chunk() -> None:
+    lane, provider = FakeLane(), Scripted(Delta("a"), Delta("b"), Delta("", "stop"))
+    assert await generate(provider, PROMPT, Resume(), lane, writer()) == "stop"
+    assert lane.texts == ["a", "b", ""]
+    assert [chunk["is_final"] for chunk in lane.written] == [False, False, True]
+    assert lane.written[-1]["metadata"]["finish_reason"] == "stop"
+    assert lane.written[-1]["metadata"]["tokens_used"] == 2
+
+
+@timeless
+async def test_the_first_and_the_final_chunk_do_not_wait() -> None:
+    lane = FakeLane()
+    await generate(
+        Scripted(Delta("a"), Delta("b"), Delta("c"), Delta("", "stop")), PROMPT, Resume(), lane, writer()
+    )
+    assert lane.urgent == [True, False, False, True]
+    assert lane.finals == 1
+
+
+@timeless
+async def test_a_continuation_counts_on_in_ids_and_tokens() -> None:
+    lane = FakeLane()
+    provider = Scripted(Delta("c"), Delta("", "length"))
+    await generate(provider, PROMPT, Resume("ab", 2), lane, writer(tokens=2, next_id=2))
+    assert [chunk["chunk_id"] for chunk in lane.written] == [2, 3]
+    assert lane.written[-1]["metadata"]["tokens_used"] == 3
+
+
+@pytest.mark.parametrize("said", [[], [Delta("a")]])
+@timeless
+async def test_a_failing_provider_ends_the_answer_with_its_code(said: list[Delta]) -> None:
+    lane = FakeLane()
+    provider = Scripted(*said, ProviderError("too many", code="rate_limited"))
+    assert await generate(provider, PROMPT, Resume(), lane, writer()) == "error"
+    final = lane.written[-1]
+    assert (final["chunk_type"], final["is_final"]) == ("error", True)
+    assert final["error"] == {"code": "rate_limited", "message": "too many"}
+    assert lane.finals == 1
+    assert len(lane.written) == len(said) + 1
+
+
+@timeless
+async def test_a_provider_that_ends_without_a_reason_has_failed() -> None:
+    lane = FakeLane()
+    assert await generate(Scripted(Delta("a")), PROMPT, Resume(), lane, writer()) == "error"
+    assert lane.written[-1]["error"]["code"] == "provider_incomplete"
+
+
+@timeless
+async def test_nothing_is_written_behind_a_finish_reason() -> None:
+    lane, provider = FakeLane(), Scripted(Delta("a"), Delta("", "stop"), Delta("late"), Delta("", "stop"))
+    await generate(provider, PROMPT, Resume(), lane, writer())
+    assert lane.texts == ["a", ""]
+    assert provider.is_closed
+
+
+@timeless
+async def test_a_delta_larger_than_a_message_is_several_chunks_and_one_token() -> None:
+    lane = FakeLane()
+    provider = Scripted(Delta("abcde"), Delta("", "stop"))
+    await generate(provider, PROMPT, Resume(), lane, writer(max_text=2))
+    assert lane.texts == ["ab", "cd", "e", ""]
+    assert lane.written[-1]["metadata"]["tokens_used"] == 1
+
+
+@timeless
+async def test_a_provider_waits_for_room_and_goes_on() -> None:
+    lane = FakeLane(room=2)
+    deltas = [Delta(str(number)) for number in range(5)]
+    await generate(Scripted(*deltas, Delta("", "stop")), PROMPT, Resume(), lane, writer())
+    assert lane.texts == ["0", "1", "2", "3", "4", ""]
+    assert lane.waits > 0
+
+
+@timeless
+async def test_a_lost_session_ends_the_attempt_without_a_final_chunk_and_closes_the_provider() -> None:
+    lane = FakeLane(room=2, on_full=FencedError("another worker", code=10071))
+    provider = Scripted(*(Delta(str(number)) for number in range(5)))
+    with pytest.raises(FencedError):
+        await generate(provider, PROMPT, Resume(), lane, writer())
+    assert lane.finals == 0
+    assert provider.is_closed
+
+
+@timeless
+async def test_a_crash_of_the_provider_is_no_answer() -> None:
+    lane, provider = FakeLane(), Scripted(Delta("a"), ValueError("a bug"))
+    with pytest.raises(ValueError, match="a bug"):
+        await generate(provider, PROMPT, Resume(), lane, writer())
+    assert lane.finals == 0
+    assert provider.is_closed
+
+
+@timeless
+async def test_a_cancelled_attempt_closes_a_silent_provider_and_writes_nothing_more() -> None:
+    class Silent(Scripted):
+        async def generate(self, prompt: Prompt, resume: Resume) -> AsyncIterator[Delta]:
+            try:
+                yield Delta("a")
+                await asyncio.Event().wait()
+            finally:
+                self.is_closed = True
+
+    lane, provider = FakeLane(), Silent()
+    work = asyncio.create_task(generate(provider, PROMPT, Resume(), lane, writer()))
+    await turns(5)
+    work.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await work
+    assert provider.is_closed
+    assert lane.texts == ["a"]
