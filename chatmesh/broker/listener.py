@@ -34,10 +34,12 @@ class Listener(Service):
     async def run(self, started: Callable[[], None]) -> None:
         inbox = self._inbox = await self._connection.subscribe(self.subject(), capacity=self._capacity)
         inbox.on_loss(self.on_loss)
-        if self._is_draining:
-            inbox.close()
-        started()
         try:
+            # Who has started is heard: without it a subscription may still lie in the client's buffer.
+            await self._connection.flush()
+            if self._is_draining:
+                inbox.close()
+            started()
             while True:
                 for message in await inbox.take():
                     await self.on_message(message)

@@ -204,7 +204,8 @@ class Puller(Service):
             self._pulls[name] = _Pull(free, now)
 
     async def _receive(self, inbox: Inbox) -> None:
-        with suppress(MailboxClosed):
+        """Until the drain. An inbox that ends before is a crash: nobody would hear what is pulled any more."""
+        try:
             while True:
                 for message in await inbox.take():
                     if message.reply.startswith("$JS.ACK."):
@@ -213,6 +214,9 @@ class Puller(Service):
                         self._on_status(message)
                 # After the handler has taken them, so that the free slots are counted right.
                 self._wake.set()
+        except MailboxClosed:
+            if not self._draining:
+                raise
 
     def _take(self, message: Msg) -> None:
         try:

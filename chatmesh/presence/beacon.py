@@ -68,7 +68,10 @@ class Beacon(Service):
                 async with asyncio.timeout(self._interval_seconds):
                     await self._changed.wait()
             self._changed.clear()
-            await self._beat()
+            if not self._is_draining:
+                await self._beat()
+        # After the loop: a drain may come while a heartbeat is on its way.
+        await self._beat()
 
     async def _beat(self) -> None:
         vitals = self._vitals()

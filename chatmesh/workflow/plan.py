@@ -49,7 +49,8 @@ class Continue:
 @dataclass(frozen=True, slots=True)
 class Recount:
     """The last claim is of another message that has no final and is not in the queue any more (an operator removed it,
-    or it grew too old). Where its records end is known only once it is fenced off."""
+    or it grew too old), or fenced such a one off and no more. Where its records end is known only once it is fenced
+    off."""
 
     held: HeldClaim
 
@@ -72,7 +73,8 @@ def plan(message_id: Token, claim: HeldClaim | None, own: Record | None, previou
     if claim is None:
         return Begin(after=0, offset=0)
     if claim.claim.message_id == message_id:
-        return Continue(claim)
+        # Attempt 0 only fenced an abandoned message off: whoever made it died before its records were counted.
+        return Continue(claim) if claim.claim.attempt else Recount(claim)
     if previous is not None and (previous.final is not None or previous.resets_all):
         return Begin(after=claim.token, offset=previous.offset)
     return Recount(claim)

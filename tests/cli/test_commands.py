@@ -142,6 +142,7 @@ async def test_health_of_a_pod(run: Chatmesh, broker: Broker, server: str) -> No
     assert not as_json.stderr
 
 
+@pytest.mark.slow
 async def test_health_of_a_worker(run: Chatmesh, broker: Broker, server: str) -> None:
     async with running(broker.url, role="worker", id="w"):
         result = await asyncio.to_thread(partial(run, "health", "w", "--worker", "--json", "--set", server))
@@ -149,6 +150,7 @@ async def test_health_of_a_worker(run: Chatmesh, broker: Broker, server: str) ->
     assert json.loads(result.stdout)["active_generations"] == 0
 
 
+@pytest.mark.slow
 async def test_health_of_a_pod_that_leaves_is_1(run: Chatmesh, nats_client: Client, server: str) -> None:
     async def answer(message: object) -> None:
         body = {"pod_id": "p", "status": "draining", "active_connections": 1, "timestamp": "now"}
@@ -182,6 +184,7 @@ def test_health_of_an_id_that_is_none_is_2(call: Chatmesh) -> None:
     assert "POD_ID" in result.stderr
 
 
+@pytest.mark.slow
 async def test_health_asks_with_the_credentials_of_the_configuration(run: Chatmesh, tmp_path: Path) -> None:
     broker = await Broker.start(tmp_path, token=SECRET)
     settings = ("--set", f"nats.servers={broker.url}", "--set", f"nats.token={SECRET}")

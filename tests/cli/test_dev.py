@@ -184,6 +184,7 @@ async def test_data_directory_may_have_any_name(chatmesh: StartProcess, tmp_path
     assert await dev.process.terminate() == 0
 
 
+@pytest.mark.slow
 async def test_answers_stay_exact_when_its_nats_server_is_killed(chatmesh: StartProcess) -> None:
     dev = await start_dev(chatmesh, "--ephemeral")
     async with httpx.AsyncClient(base_url=dev.url, timeout=30) as client, events(client, "s") as stream:

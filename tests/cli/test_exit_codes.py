@@ -142,8 +142,8 @@ async def test_broker_without_jetstream_is_3(run: Chatmesh, tmp_path: Path) -> N
     ("login", "settings"),
     [
         ({"user": "ann", "password": "right"}, ["nats.user=ann", f"nats.password={SECRET}"]),
-        ({"user": "ann", "password": "right"}, []),
-        ({"token": "right"}, [f"nats.token={SECRET}"]),
+        pytest.param({"user": "ann", "password": "right"}, [], marks=pytest.mark.slow),
+        pytest.param({"token": "right"}, [f"nats.token={SECRET}"], marks=pytest.mark.slow),
     ],
 )
 async def test_wrong_or_no_credentials_are_4(
@@ -159,7 +159,9 @@ async def test_wrong_or_no_credentials_are_4(
     assert "nats.password" in result.stderr
 
 
-@pytest.mark.parametrize("login", [{"user": "ann", "password": SECRET}, {"token": SECRET}])
+@pytest.mark.parametrize(
+    "login", [{"user": "ann", "password": SECRET}, pytest.param({"token": SECRET}, marks=pytest.mark.slow)]
+)
 async def test_right_credentials_are_taken_and_never_shown(
     run: Chatmesh, tmp_path: Path, login: dict[str, Any]
 ) -> None:

@@ -58,8 +58,8 @@ def test_traceback_shows_no_local_variables(style: str) -> None:
     [
         ({}, [], True, True),
         ({"NO_COLOR": "1"}, [], True, False),
-        ({}, ["log.format=json"], False, False),
-        ({}, ["log.format=pretty"], True, True),
+        pytest.param({}, ["log.format=json"], False, False, marks=pytest.mark.slow),
+        pytest.param({}, ["log.format=pretty"], True, True, marks=pytest.mark.slow),
     ],
 )
 def test_terminal_gets_readable_lines_and_colours_unless_it_says_no(

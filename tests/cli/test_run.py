@@ -118,7 +118,7 @@ async def test_second_process_of_the_same_id_is_refused_and_the_first_does_not_n
     assert after["boot"] == before["boot"]
 
 
-@pytest.mark.parametrize("role", ["worker", "pod"])
+@pytest.mark.parametrize("role", ["worker", pytest.param("pod", marks=pytest.mark.slow)])
 async def test_id_is_free_at_once_after_a_kill(
     chatmesh: StartProcess, broker: Broker, nats_client: Client, role: str
 ) -> None:
@@ -148,7 +148,7 @@ async def test_leaving_worker_says_that_it_drains_until_its_answer_has_ended(
         events(client, "s") as stream,
     ):
         await wait_health(nats_client, "chat.worker.w.health")
-        await post(client, "s", model="count", max_tokens=80, tokens_per_second=40)
+        await post(client, "s", model="count", max_tokens=50, tokens_per_second=40)
         await stream.read(5)
         subscription = await nats_client.subscribe("chat.worker.w.heartbeat", cb=hear)
         await nats_client.flush()
@@ -159,7 +159,7 @@ async def test_leaving_worker_says_that_it_drains_until_its_answer_has_ended(
 
         await eventually(is_draining, message="a draining worker")
         assert (await wait_health(nats_client, "chat.worker.w.health"))["active_generations"] == 1
-        assert (await stream.read_finals()).ids == list(range(81))
+        assert (await stream.read_finals()).ids == list(range(51))
     assert await worker.wait(timeout=30) == 0
     await subscription.unsubscribe()
     said = [heard.get_nowait()["status"] for _ in range(heard.qsize())]
@@ -183,6 +183,7 @@ async def test_process_that_lost_its_broker_leaves_at_once_when_told(
     assert await process.terminate(timeout=30) == 0
 
 
+@pytest.mark.slow
 async def test_settings_come_from_file_environment_and_command_line_the_later_over_the_earlier(
     chatmesh: StartProcess, broker: Broker, tmp_path: Any
 ) -> None:

@@ -25,7 +25,7 @@ from tests.support.mesh import running
 from tests.support.reading import Reading, events, post
 from tests.support.waiting import eventually
 
-COUNT: dict[str, Any] = {"model": "count", "max_tokens": 60, "tokens_per_second": 40}
+COUNT: dict[str, Any] = {"model": "count", "max_tokens": 40, "tokens_per_second": 50}
 
 
 async def test_answer_goes_on_over_a_broker_restart_without_a_second_call_of_the_model(
@@ -36,10 +36,10 @@ async def test_answer_goes_on_over_a_broker_restart_without_a_second_call_of_the
         await stream.read(10)
         await restart(broker)
         reading = await stream.read_finals()
-    assert_exact(reading, 60)
+    assert_exact(reading, 40)
     await eventually(lambda: nats_client.is_connected)
     await wait_queue_empty(nats_client)
-    await assert_stored_exactly(nats_client, "s", 60)
+    await assert_stored_exactly(nats_client, "s", 40)
     assert len(await claims(nats_client, "s", message_id)) == 1
 
 
@@ -56,7 +56,7 @@ async def test_request_that_a_restart_delivers_again_is_not_claimed_while_its_ow
         reading = await stream.read_finals()
         await eventually(lambda: nats_client.is_connected)
         await wait_queue_empty(nats_client)
-    assert_exact(reading, 60)
+    assert_exact(reading, 40)
     assert len(await claims(nats_client, "s", message_id)) == 1
 
 
@@ -74,6 +74,7 @@ async def test_messages_that_were_accepted_before_a_restart_are_answered_after_i
     await wait_queue_empty(nats_client)
 
 
+@pytest.mark.chaos
 async def test_fifty_answers_go_on_over_a_broker_restart(
     broker: Broker, http: httpx.AsyncClient, worker: Mesh, nats_client: Client
 ) -> None:
@@ -93,11 +94,11 @@ async def test_fifty_answers_go_on_over_a_broker_restart(
             await begun.acquire()
         await restart(broker)
     for task in tasks:
-        assert_exact(task.result(), 60)
+        assert_exact(task.result(), 40)
     await eventually(lambda: nats_client.is_connected)
     await wait_queue_empty(nats_client)
     for session in sessions[:5]:
-        await assert_stored_exactly(nats_client, session, 60)
+        await assert_stored_exactly(nats_client, session, 40)
 
 
 @pytest.mark.chaos
@@ -112,9 +113,9 @@ async def test_answer_goes_on_when_the_broker_was_frozen(
         await _pass(3.0)
         broker.resume()
         reading = await stream.read_finals()
-    assert_exact(reading, 60)
+    assert_exact(reading, 40)
     await wait_queue_empty(nats_client)
-    await assert_stored_exactly(nats_client, "s", 60)
+    await assert_stored_exactly(nats_client, "s", 40)
     assert len(await claims(nats_client, "s", message_id)) == 1
 
 
@@ -199,7 +200,7 @@ async def test_answer_waits_for_a_broker_that_is_away_for_seconds(
         await _pass(5.0)
         await broker.restart()
         reading = await stream.read_finals()
-    assert_exact(reading, 60)
+    assert_exact(reading, 40)
     await eventually(lambda: nats_client.is_connected)
     await wait_queue_empty(nats_client)
     assert len(await claims(nats_client, "s", message_id)) == 1

@@ -17,7 +17,7 @@ from tests.faults.support import assert_exact, claims, wait_queue_empty
 from tests.support.reading import events, post
 from tests.support.waiting import eventually
 
-COUNT: dict[str, Any] = {"model": "count", "max_tokens": 60, "tokens_per_second": 40}
+COUNT: dict[str, Any] = {"model": "count", "max_tokens": 40, "tokens_per_second": 50}
 
 
 @asynccontextmanager
@@ -43,7 +43,7 @@ async def test_full_queue_refuses_at_once_and_takes_messages_again_when_there_is
     assert refused.headers["Retry-After"]
     async with events(http, "s") as stream:
         assert (await post(http, "s", **COUNT)).status_code == 202
-        assert_exact(await stream.read_finals(), 60)
+        assert_exact(await stream.read_finals(), 40)
 
 
 async def test_answer_waits_for_room_in_the_transcript_and_the_model_is_not_asked_again(
@@ -56,7 +56,7 @@ async def test_answer_waits_for_room_in_the_transcript_and_the_model_is_not_aske
             before = _retries()
             await eventually(lambda: _retries() >= before + 2, message="records that are refused")
         reading = await stream.read_finals()
-    assert_exact(reading, 60)
+    assert_exact(reading, 40)
     await wait_queue_empty(nats_client)
     assert len(await claims(nats_client, "s", message_id)) == 1
 

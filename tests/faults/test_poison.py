@@ -26,7 +26,7 @@ from tests.support.reading import Reading, events, post
 from tests.support.waiting import eventually
 
 COUNT: dict[str, Any] = {"model": "count", "max_tokens": 5}
-SLOW: dict[str, Any] = {"model": "count", "max_tokens": 60, "tokens_per_second": 40}
+SLOW: dict[str, Any] = {"model": "count", "max_tokens": 40, "tokens_per_second": 50}
 
 
 def request(**fields: Any) -> dict[str, Any]:
@@ -90,7 +90,7 @@ async def test_request_on_a_subject_that_is_no_session_becomes_a_dead_letter_and
         await stream.read(5)
         await nats_client.jetstream().publish(f"chat.workflow.execute.{session_id}", body)
         await wait_queue_empty(nats_client)
-        assert_exact(await stream.read_finals(), 60)
+        assert_exact(await stream.read_finals(), 40)
     (letter,) = await dead_letters(nats_client)
     assert letter.data == body
     assert len(await claims(nats_client, "s", message_id)) == 1
@@ -193,7 +193,7 @@ async def test_request_that_is_delivered_twice_at_once_is_answered_once(
                 return bool(now.delivered.consumer_seq >= info.delivered.consumer_seq + count)  # type: ignore[union-attr]
 
             await eventually(is_delivered_again, timeout=PATIENCE_SECONDS, message="a redelivery")
-        assert_exact(await stream.read_finals(), 60)
+        assert_exact(await stream.read_finals(), 40)
     await wait_queue_empty(nats_client)
     assert len(await claims(nats_client, "s", message_id)) == 1
 

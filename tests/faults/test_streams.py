@@ -91,10 +91,10 @@ async def test_answer_under_way_goes_on_without_the_registry(
     http: httpx.AsyncClient, worker: Mesh, nats_client: Client
 ) -> None:
     async with events(http, "s") as stream:
-        await post(http, "s", model="count", max_tokens=60, tokens_per_second=40)
+        await post(http, "s", model="count", max_tokens=40, tokens_per_second=50)
         await stream.read(10)
         await nats_client.jetstream(timeout=5).delete_stream(REGISTRY)
-        assert_exact(await stream.read_finals(), 60)
+        assert_exact(await stream.read_finals(), 40)
 
 
 @pytest.mark.chaos

@@ -3,9 +3,15 @@
 from __future__ import annotations
 
 from datetime import datetime
+from typing import cast
 
+import pytest
 from nats.aio.client import Client
 
+from chatmesh.broker import Heartbeats
+from chatmesh.presence.beacon import Beacon, Vitals
+from chatmesh.protocol.messages import HeartbeatMessage
+from chatmesh.protocol.tokens import token
 from tests.support import stored
 from tests.support.broker import Broker
 from tests.support.mesh import pod_and_client, running
@@ -70,3 +76,27 @@ async def test_pod_that_leaves_says_so_at_once(broker: Broker, nats_client: Clie
     ):
         await eventually(lambda: watch.messages)
     await eventually(lambda: watch.bodies[-1]["status"] == "stopped")
+
+
+@pytest.mark.parametrize("at", [1, 2])
+async def test_goodbye_is_said_though_the_drain_comes_while_a_heartbeat_is_on_its_way(at: int) -> None:
+    said: list[str] = []
+
+    class Slow:
+        async def beat(self, heartbeat: HeartbeatMessage) -> None:
+            said.append(heartbeat.status)
+            if len(said) == at:
+                beacon.drain()
+            elif len(said) < at:
+                beacon.tell()
+
+    beacon = Beacon(
+        cast("Heartbeats", Slow()),
+        role="pod",
+        id=token("pod-1", "id"),
+        boot="boot",
+        interval_seconds=600,
+        vitals=lambda: Vitals("healthy", 0),
+    )
+    await beacon.run(lambda: None)
+    assert said == ["healthy"] * at + ["stopped"]

@@ -91,7 +91,9 @@ class Peer:
 @asynccontextmanager
 async def peer(programs: Path, directory: Path, program: str, *arguments: str) -> AsyncIterator[Peer]:
     output, errors = directory / f"{program}.out", directory / f"{program}.err"
-    child = Child([shutil.which("node") or "node", program, *arguments], stdout=output, stderr=errors, cwd=programs)
+    child = Child(
+        [shutil.which("node") or "node", program, *arguments], stdout=output, stderr=errors, cwd=programs
+    )
     running_peer = Peer(child, output, errors)
     try:
         await eventually(lambda: running_peer.lines, timeout=START_SECONDS, message=f"a ready {program}")

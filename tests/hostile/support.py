@@ -10,7 +10,6 @@ import httpx
 from nats.aio.client import Client
 from prometheus_client import REGISTRY
 
-from chatmesh.app import Mesh
 from tests.support import stored
 from tests.support.reading import Reading, events, post
 
@@ -123,11 +122,6 @@ def metric(name: str, **labels: str) -> float:
 
 def dropped() -> float:
     return metric("chatmesh_dropped_total", reason="undecodable")
-
-
-def restarts(mesh: Mesh) -> int:
-    """Services of the mesh that crashed and were run again."""
-    return int(metric("chatmesh_errors_total", room="kernel", kind="crashed"))
 
 
 async def good_message(client: httpx.AsyncClient, session_id: str = "s", tokens: int = 3) -> Reading:

@@ -28,7 +28,7 @@ from tests.support.reading import events, post
 from tests.support.waiting import eventually
 
 FUZZ = settings(
-    max_examples=40,
+    max_examples=20,
     deadline=None,
     derandomize=True,
     database=None,

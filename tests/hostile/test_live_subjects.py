@@ -76,7 +76,7 @@ async def test_undecodable_messages_are_dropped_counted_and_logged_and_the_reade
     await good_message(http)
 
 
-@pytest.mark.parametrize("offset", [2, 5, 63, 1000, 10**11, 10**18])
+@pytest.mark.parametrize("offset", [2, 1000, 10**18])
 @pytest.mark.parametrize("subject", SUBJECTS)
 async def test_record_with_an_offset_far_ahead_costs_no_reader_a_chunk(
     http: httpx.AsyncClient, nats_client: Client, subject: str, offset: int

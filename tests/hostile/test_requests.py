@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from typing import Any
 
@@ -59,19 +60,19 @@ async def test_undecodable_requests_are_buried_counted_logged_and_never_delivere
     assert consumer["num_redelivered"] == 0
 
 
-@pytest.mark.parametrize(
-    "name", ["a%b", "a!b", "ünï", "$x", "{}", "x" * 129, "-" * 1000], ids=lambda name: name[:8]
-)
-async def test_request_on_a_subject_that_is_no_session_is_buried(
-    http: httpx.AsyncClient, nats_client: Client, name: str
+async def test_requests_on_subjects_that_are_no_sessions_are_buried(
+    http: httpx.AsyncClient, nats_client: Client
 ) -> None:
-    body = encode(request(name))
-    await nats_client.publish(f"chat.workflow.execute.{name}", body)
+    names = ["a%b", "a!b", "ünï", "$x", "{}", "x" * 129, "-" * 1000]
+    for name in names:
+        await nats_client.publish(f"chat.workflow.execute.{name}", encode(request(name)))
+    await nats_client.flush()
     await good_message(http)
     await eventually(lambda: is_queue_empty(nats_client))
-    (letter,) = await dead_letters(nats_client)
-    assert letter.data == body
-    assert letter.subject == "chat.dead.invalid"
+    letters = await dead_letters(nats_client)
+    assert {letter.data for letter in letters} == {encode(request(name)) for name in names}
+    assert {letter.subject for letter in letters} == {"chat.dead.invalid"}
+    assert all(letter.headers["Chatmesh-Reason"] for letter in letters)
 
 
 async def test_undecodable_request_as_large_as_the_broker_takes_stops_nothing(
@@ -104,6 +105,16 @@ async def test_request_as_large_as_the_broker_takes_ends_once(
     await good_message(http)
 
 
+BROKERS_HEADERS = [
+    {"Status": "404"},
+    {"Status": "503", "Description": "No Responders"},
+    {"Nats-Sequence": "999999", "Nats-Subject": "chat.workflow.execute.other"},
+    {"Nats-Sequence": "x", "Nats-Last-Sequence": "y", "Nats-Num-Pending": "z"},
+    {"Nats-Time-Stamp": "yesterday", "Nats-Stream": "OTHER"},
+    {"Chatmesh-Reason": "none", "Chatmesh-Wire": "none"},
+    {"Nats-Msg-Id": "s:m", "traceparent": "\x01"},
+]
+
 STRANGE_CONTEXTS: list[dict[str, Any]] = [
     {"model": 5},
     {"model": ["count"]},
@@ -120,14 +131,17 @@ STRANGE_CONTEXTS: list[dict[str, Any]] = [
 ]
 
 
-@pytest.mark.parametrize("context", STRANGE_CONTEXTS, ids=lambda context: encode(context).decode()[:50])
-async def test_request_with_a_strange_context_ends_once(
-    http: httpx.AsyncClient, nats_client: Client, context: dict[str, Any]
+async def test_requests_with_strange_contexts_each_end_once(
+    http: httpx.AsyncClient, nats_client: Client
 ) -> None:
-    async with events(http, "s", message_id="m") as stream:
-        await nats_client.publish(EXECUTE, encode(request(context=context)))
-        reading = await stream.read_finals()
-    assert len(reading.finals) == 1
+    async def ask(session_id: str, context: dict[str, Any]) -> int:
+        async with events(http, session_id, message_id="m") as stream:
+            body = encode(request(session_id, context=context))
+            await nats_client.publish(f"chat.workflow.execute.{session_id}", body)
+            return len((await stream.read_finals()).finals)
+
+    asked = [ask(f"s{number}", context) for number, context in enumerate(STRANGE_CONTEXTS)]
+    assert await asyncio.gather(*asked) == [1] * len(STRANGE_CONTEXTS)
     await eventually(lambda: is_queue_empty(nats_client))
 
 
@@ -149,28 +163,19 @@ async def test_strangers_request_to_erase_is_as_good_as_any_pods(
     await good_message(http)
 
 
-@pytest.mark.parametrize(
-    "headers",
-    [
-        {"Status": "404"},
-        {"Status": "503", "Description": "No Responders"},
-        {"Nats-Sequence": "999999", "Nats-Subject": "chat.workflow.execute.other"},
-        {"Nats-Sequence": "x", "Nats-Last-Sequence": "y", "Nats-Num-Pending": "z"},
-        {"Nats-Time-Stamp": "yesterday", "Nats-Stream": "OTHER"},
-        {"Chatmesh-Reason": "none", "Chatmesh-Wire": "none"},
-        {"Nats-Msg-Id": "s:m", "traceparent": "\x01"},
-    ],
-    ids=lambda headers: next(iter(headers.items())),
-)
-async def test_request_with_the_brokers_own_headers_is_answered_like_any_other(
-    http: httpx.AsyncClient, nats_client: Client, headers: dict[str, str]
+async def test_requests_with_the_brokers_own_headers_are_answered_like_any_other(
+    http: httpx.AsyncClient, nats_client: Client
 ) -> None:
-    async with events(http, "s", message_id="m") as stream:
-        await nats_client.publish(EXECUTE, encode(request()), headers=headers)
-        reading = await stream.read_finals()
-    assert reading.ids == [0, 1, 2, 3]
+    for number, headers in enumerate(BROKERS_HEADERS):
+        session_id = f"s{number}"
+        async with events(http, session_id, message_id="m") as stream:
+            await nats_client.publish(
+                f"chat.workflow.execute.{session_id}", encode(request(session_id)), headers=headers
+            )
+            reading = await stream.read_finals()
+        assert reading.ids == [0, 1, 2, 3]
+        await good_message(http, session_id)
     await eventually(lambda: is_queue_empty(nats_client))
-    await good_message(http)
 
 
 async def test_nothing_of_a_clients_http_headers_reaches_nats(

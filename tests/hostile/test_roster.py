@@ -171,6 +171,7 @@ async def test_answer_is_broadcast_while_the_registry_refuses_entries(
         async with events(client, "s") as stream:
             await post(client, "s", model="count", max_tokens=30)
             reading = await stream.read_finals()
+        await eventually(lambda: broadcast.has_final)
     assert reading.ids == list(range(31))
     assert broadcast.chunks == reading.chunks
 

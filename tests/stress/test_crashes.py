@@ -258,24 +258,26 @@ async def test_everything_that_was_delivered_is_answered_though_the_desk_crashed
 
 
 async def test_every_hole_is_filled_though_the_mender_crashed_in_the_midst(
-    mesh: Mesh, http: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
+    broker: Broker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """All live batches are lost, so each reader waits for the mender; one look crashes and cuts the others short."""
-    monkeypatch.setattr("chatmesh.hub.pulse.SILENCE_SECONDS", 0.3)
-    hub = service_of(mesh, "pod/pulse", Pulse)._hub
-    monkeypatch.setattr(hub, "on_record", lambda _record: None)
-    has_crashed = crash_once(monkeypatch, place_of(mesh, "pod/mender").service, "_mend", at=3)
+    """All live batches are lost, so each reader waits for the mender, which crashes while others wait for their look."""
+    monkeypatch.setattr("chatmesh.hub.pulse.SILENCE_SECONDS", 0.2)
+    monkeypatch.setattr("chatmesh.hub.mender.AT_ONCE", 1)
+    async with running(broker.url, *SETTINGS, id="me") as mesh, client_of(mesh) as http:
+        hub = service_of(mesh, "pod/pulse", Pulse)._hub
+        monkeypatch.setattr(hub, "on_record", lambda _record: None)
 
-    async def read(session_id: str) -> None:
-        async with events(http, session_id) as stream:
-            await post(http, session_id, model="count", max_tokens=5)
-            reading = await stream.read_finals()
-            assert reading.ids == list(range(6))
+        async def read(session_id: str) -> None:
+            async with events(http, session_id) as stream:
+                await post(http, session_id, model="count", max_tokens=5)
+                reading = await stream.read_finals()
+                assert reading.ids == list(range(6))
 
-    async with asyncio.TaskGroup() as readers:
-        for number in range(10):
-            readers.create_task(read(f"s{number}"))
-    assert has_crashed()
+        has_crashed = crash_once(monkeypatch, place_of(mesh, "pod/mender").service, "_mend", at=3)
+        async with asyncio.TaskGroup() as readers:
+            for number in range(10):
+                readers.create_task(read(f"s{number}"))
+        assert has_crashed()
 
 
 async def test_listener_whose_inbox_was_closed_under_it_comes_back(

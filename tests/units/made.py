@@ -50,8 +50,10 @@ def record(
     )
 
 
-def held(message: str = "m", *, token: int = 5, base: int = 0, first: int = 0, offset: int = 0) -> HeldClaim:
-    claim = Claim(SESSION, Token(message), Token("w"), "boot", "nonce", 1, base, first, offset, "t")
+def held(
+    message: str = "m", *, token: int = 5, attempt: int = 1, base: int = 0, first: int = 0, offset: int = 0
+) -> HeldClaim:
+    claim = Claim(SESSION, Token(message), Token("w"), "boot", "nonce", attempt, base, first, offset, "t")
     return HeldClaim(claim, token)
 
 

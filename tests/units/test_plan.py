@@ -18,6 +18,7 @@ ENDED = record(5, chunk(1, final="stop"))
 OTHER_OPEN = record(8, chunk(0, message="other"), message="other")
 OTHER_ENDED = record(9, chunk(1, message="other", final="cancelled"), message="other")
 OWN_CLAIM = held("m", token=20)
+OWN_FENCE = held("m", token=25, attempt=0)
 OTHERS_CLAIM = held("other", token=30)
 
 
@@ -45,6 +46,7 @@ def test_only_the_oldest_of_a_session_may_begin(head: int | None, expected: Gone
         pytest.param(None, ENDED, None, Finish(ENDED), id="ended, its claim has expired"),
         pytest.param(OTHERS_CLAIM, None, OTHER_ENDED, Begin(30, 9), id="after the message before"),
         pytest.param(OTHERS_CLAIM, None, OTHER_OPEN, Recount(OTHERS_CLAIM), id="after an abandoned one"),
+        pytest.param(OWN_FENCE, None, None, Recount(OWN_FENCE), id="whoever counted died before it was done"),
         pytest.param(OTHERS_CLAIM, None, None, Recount(OTHERS_CLAIM), id="after one that said nothing"),
     ],
 )
