@@ -64,6 +64,7 @@ class Connection(Service):
         self._closed = asyncio.Event()
         self._draining = asyncio.Event()
         self._inboxes: dict[Inbox, Subscription | None] = {}
+        self._flushes: set[asyncio.Task[None]] = set()
         self._listeners: list[Callable[[], None]] = []
         self._refused: asyncio.Future[Exception] | None = None
         self._attempts = 0
@@ -151,6 +152,14 @@ class Connection(Service):
         client = self._client
         if client is None or not client.is_connected:
             return
+        # Apart from its caller: one that is cancelled must not take the answer's future along, since the answer still
+        # comes and, finding it cancelled, would end the client's read loop in silence.
+        flush = asyncio.create_task(self._flush(client), name="nats-flush")
+        self._flushes.add(flush)
+        flush.add_done_callback(self._flushes.discard)
+        await asyncio.shield(flush)
+
+    async def _flush(self, client: Client) -> None:
         try:
             await client.flush(timeout=FLUSH_SECONDS)
         except TimeoutError:
@@ -292,6 +301,11 @@ class Connection(Service):
             # `close` writes what is left in its buffer; a flush that times out would only cost time.
             with suppress(nats.errors.Error, OSError):
                 await client.close()
+        # Nothing is read any more that would miss them.
+        for flush in self._flushes:
+            flush.cancel()
+        if self._flushes:
+            await asyncio.wait(self._flushes)
 
     # --- signals ---------------------------------------------------------------------------------------------------
 

@@ -20,17 +20,13 @@ _DIGITS = "0123456789abcdefghijklmnopqrstuvwxyz"
 
 @dataclass(frozen=True, slots=True)
 class Position:
-    """After `index` events of record `offset`, which lies at `seq`. Offset 0 is before everything.
-
-    An `index` of ALL means: after the whole record, however many events it has.
-    """
+    """After `index` events of record `offset`, which lies at `seq`. Offset 0 is before everything."""
 
     offset: int
     index: int = 0
     seq: int = 0
 
 
-ALL = 999_999
 START = Position(0)
 
 

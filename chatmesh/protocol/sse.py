@@ -12,6 +12,8 @@ import orjson
 from chatmesh.protocol.positions import Scope
 from chatmesh.protocol.records import Record
 
+_LINE_ENDS = ((b"\xe2\x80\xa8", b"\\u2028"), (b"\xe2\x80\xa9", b"\\u2029"), (b"\xc2\x85", b"\\u0085"))
+
 KEEPALIVE = b":\n\n"
 """A comment: keeps proxies from cutting a silent stream, moves no position."""
 
@@ -42,7 +44,7 @@ def reset(reason: str, *, message_id: str | None = None, position: str | None = 
 
 def chunk(data: bytes) -> bytes:
     """A chunk without a position: one that no transcript holds."""
-    return b"data: %b\n\n" % data
+    return b"data: %b\n\n" % _one_line(data)
 
 
 def events(record: Record, scope: Scope, *, skip: int = 0) -> bytes:
@@ -62,4 +64,13 @@ def events(record: Record, scope: Scope, *, skip: int = 0) -> bytes:
         b"id: %b%d%b\ndata: %b\n\n" % (head, index, tail, dumps(body))
         for index, body in enumerate(record.chunks[skipped:], first + skipped + 1)
     ]
-    return b"".join(blocks)
+    return _one_line(b"".join(blocks))
+
+
+def _one_line(payload: bytes) -> bytes:
+    """U+2028, U+2029 and U+0085 end no line in server-sent events, but they do for clients that split lines as Python
+    does; as JSON escapes they mean the same to everybody. Rarely there, so they are looked for first."""
+    if b"\xe2\x80\xa8" in payload or b"\xe2\x80\xa9" in payload or b"\xc2\x85" in payload:
+        for raw, escaped in _LINE_ENDS:
+            payload = payload.replace(raw, escaped)
+    return payload
