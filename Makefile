@@ -3,6 +3,8 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+# Most tests wait for sockets, not for a core, so four at a time suit two cores; each has a broker of its own.
+PYTEST := $(BIN)/python -m pytest -n 4 --dist loadfile
 
 .DEFAULT_GOAL := help
 .PHONY: help run test test-all chaos lint format types check clean
@@ -19,10 +21,10 @@ run: $(STAMP) ## install, then start pod, worker and broker in one process
 	@exec $(BIN)/chatmesh dev
 
 test: $(STAMP) ## install, then run every test that is not marked chaos or slow
-	@$(BIN)/python -m pytest -m 'not chaos and not slow'
+	@$(PYTEST) -m 'not chaos and not slow'
 
 test-all: $(STAMP) ## every test, the slow ones and the chaos ones too
-	@$(BIN)/python -m pytest
+	@$(PYTEST)
 
 chaos: $(STAMP) ## the fault tests: kills, stops and restarts of real processes
 	@$(BIN)/python -m pytest -m chaos

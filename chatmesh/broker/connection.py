@@ -157,7 +157,9 @@ class Connection(Service):
         flush = asyncio.create_task(self._flush(client), name="nats-flush")
         self._flushes.add(flush)
         flush.add_done_callback(self._flushes.discard)
-        await asyncio.shield(flush)
+        await asyncio.wait({flush})
+        if not flush.cancelled():  # as it is when the client is closed
+            flush.result()
 
     async def _flush(self, client: Client) -> None:
         try:

@@ -37,11 +37,11 @@ streams:
   partitions: 1
   requests_max_age_hours: 24
   transcript_max_age_hours: 168
-  requests_max_bytes: 1073741824
-  transcript_max_bytes: 8589934592
-  dead_letters_max_bytes: 268435456
-  presence_max_bytes: 67108864
-  registry_max_bytes: 268435456
+  requests_max_bytes: 268435456
+  transcript_max_bytes: 2147483648
+  dead_letters_max_bytes: 67108864
+  presence_max_bytes: 16777216
+  registry_max_bytes: 67108864
 http:
   {enabled: null, host: 127.0.0.1, port: 8080, max_body_bytes: 1048576, request_timeout_seconds: 30, shutdown_seconds: 10}
 sse: {keepalive_seconds: 15, max_buffer_bytes: 262144, max_connections: 10000, write_timeout_seconds: 30}

@@ -72,6 +72,7 @@ async def test_port_in_use_is_exit_5_and_leaves_nothing_running(chatmesh: Start,
     assert process.stdout == ""
 
 
+@pytest.mark.slow
 async def test_dev_starts_again_where_a_taken_port_stopped_it(chatmesh: Start, tmp_path: Path) -> None:
     data = str(tmp_path / "data")
     with taken_port() as port:

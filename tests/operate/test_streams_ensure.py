@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import pytest
 from nats.aio.client import Client
 
 from chatmesh.app import Mesh
@@ -135,6 +136,7 @@ async def test_what_a_stream_can_not_change_is_explained_and_the_rest_is_changed
     assert [name for name, part in parts.items() if not part["agrees"]] == ["WORKFLOW_REQUESTS"]
 
 
+@pytest.mark.slow
 async def test_update_that_the_server_refuses_is_told_in_its_words(
     chatmesh: Start, broker: Broker, nats_client: Client
 ) -> None:
@@ -193,6 +195,7 @@ async def test_output_that_is_no_terminal_has_no_colour(chatmesh: Start, broker:
     assert process.stdout.count("--apply creates it") == 6
 
 
+@pytest.mark.slow
 async def test_streams_are_compared_with_the_configuration_that_was_given(
     chatmesh: Start, broker: Broker, nats_client: Client, tmp_path: Path
 ) -> None:
@@ -215,6 +218,7 @@ async def test_broker_that_is_away_is_exit_3(chatmesh: Start) -> None:
     assert process.stdout == ""
 
 
+@pytest.mark.slow
 async def test_broker_without_jetstream_is_exit_3(chatmesh: Start, tmp_path: Path) -> None:
     broker = await Broker.start(tmp_path, jetstream=False)
     try:
@@ -244,6 +248,7 @@ async def test_embedded_server_has_nobody_to_ask_and_is_exit_2(chatmesh: Start) 
     assert "nats.servers" in process.stderr
 
 
+@pytest.mark.slow
 async def test_health_is_still_answered_through_the_same_way(chatmesh: Start, broker: Broker) -> None:
     worker = chatmesh("run", "--role", "worker", "--id", "w", "--set", f"nats.servers={broker.url}")
     await worker.wait_for_line('"event": "app.ready"', stream="stderr")

@@ -28,8 +28,8 @@ from tests.support.mesh import QUICK, client_of, running
 from tests.support.reading import Reading, events, post
 from tests.support.waiting import eventually
 
-SETTINGS = ("worker.ack_wait_seconds=1", "log.level=warning")
-"""A short lease: a delivery that died with its actor comes back after it."""
+SETTINGS = ("worker.ack_wait_seconds=1", "heartbeat.interval_seconds=0.3", "log.level=warning")
+"""A short lease: a delivery that died with its actor comes back after it. Heartbeats often: some crash in one."""
 
 
 class Injected(Exception):  # noqa: N818 - not one of ours
@@ -125,20 +125,14 @@ CRASHES: list[tuple[str, str, Nudge]] = [
     ("broker/connection", "_connect", World.closed_client),
     ("broker/replies", "on_message", World.message),
     ("broker/publisher", "_resend_due", World.nothing),
-    ("broker/streams", "_check", World.doubt),
-    ("worker/roster", "on_message", World.nothing),
     ("worker/router", "on_message", World.reader),
     ("worker/batcher", "_flush", World.message),
     ("worker/batcher", "_on_acknowledged", World.message),
     ("worker/leases", "_held.values", World.nothing),
-    ("worker/stops", "on_message", World.stop),
-    ("worker/health", "on_message", World.health),
-    ("worker/beacon", "_beat", World.nothing),
     ("worker/desk", "receive", World.message),
     ("worker/desk", "_admit", World.message),
     ("worker/puller", "_on_delivery", World.message),
     ("worker/puller", "_ask", World.nothing),
-    ("pod/roster", "on_message", World.nothing),
     ("pod/holdings", "_release_due", World.nothing),
     ("pod/mender", "_mend", World.mend),
     ("pod/pulse", "_check_tails", World.nothing),
@@ -146,6 +140,16 @@ CRASHES: list[tuple[str, str, Nudge]] = [
     ("pod/broadcasts", "on_message", World.broadcast),
     ("pod/health", "on_message", World.health),
     ("pod/beacon", "_beat", World.nothing),
+]
+
+# Of the same kind as one above, in another place.
+MORE_CRASHES: list[tuple[str, str, Nudge]] = [
+    ("broker/streams", "_check", World.doubt),
+    ("worker/roster", "on_message", World.nothing),
+    ("worker/stops", "on_message", World.stop),
+    ("worker/health", "on_message", World.health),
+    ("worker/beacon", "_beat", World.nothing),
+    ("pod/roster", "on_message", World.nothing),
 ]
 
 
@@ -193,7 +197,9 @@ async def wait_restarted(mesh: Mesh, path: str, times: int = 1) -> None:
 
 
 @pytest.mark.parametrize(
-    ("path", "method", "nudge"), CRASHES, ids=lambda value: getattr(value, "__name__", value)
+    ("path", "method", "nudge"),
+    [*CRASHES, *(pytest.param(*case, marks=pytest.mark.slow) for case in MORE_CRASHES)],
+    ids=lambda value: getattr(value, "__name__", value),
 )
 async def test_actor_that_crashed_comes_back_and_the_mesh_answers(
     mesh: Mesh,
@@ -314,8 +320,8 @@ async def test_every_actor_may_die_of_a_cancel_that_nobody_asked_for(
 @pytest.mark.parametrize(
     "method",
     [
-        "chatmesh.broker.publisher.Publisher._resend_due",
-        "chatmesh.broker.puller.Puller._ask",
+        pytest.param("chatmesh.broker.publisher.Publisher._resend_due", marks=pytest.mark.slow),
+        pytest.param("chatmesh.broker.puller.Puller._ask", marks=pytest.mark.slow),
         "chatmesh.hub.pulse.Pulse._check_tails",
     ],
 )
