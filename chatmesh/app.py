@@ -84,7 +84,10 @@ class Mesh:
         self.boot = new_boot()
         self.embedded = _embedded(config) if config.nats.embedded else None
         self.broker = Broker(
-            self._address, _stream_settings(config), ack_wait_seconds=config.worker.ack_wait_seconds
+            self._address,
+            _stream_settings(config),
+            ack_wait_seconds=config.worker.ack_wait_seconds,
+            pulls="worker" in config.roles,
         )
         self.server: Server | None = None
         self.is_draining = False

@@ -39,12 +39,20 @@ class StreamKeeper(Service):
     and now and then: one that was deleted under us is made anew, and the epoch that positions carry is read."""
 
     def __init__(
-        self, connection: Connection, api: JetStreamApi, settings: StreamSettings, consumer: ConsumerSpec
+        self,
+        connection: Connection,
+        api: JetStreamApi,
+        settings: StreamSettings,
+        consumer: ConsumerSpec,
+        *,
+        pulls: bool,
     ) -> None:
+        """`pulls`: this process has workers, so the consumer is its business; a pod's setting of it means nothing."""
         self._connection = connection
         self._api = api
         self.declared = declared(settings)
         self.consumer = consumer
+        self._pulls = pulls
         self._changed = asyncio.Event()
         self._draining = False
         self._births: dict[str, int] = {}
@@ -105,7 +113,8 @@ class StreamKeeper(Service):
             self._births[spec.name] = state.created_unix_ms
             if spec.name == TRANSCRIPT:
                 self.epoch = epoch_of(state.created_unix_ms)
-        await ensure_consumer(self._api, self.consumer)
+        if self._pulls:
+            await ensure_consumer(self._api, self.consumer)
         remade = [name for name, birth in before.items() if self._births[name] != birth]
         if remade:
             log.warning("broker.streams_remade", streams=remade)
@@ -117,7 +126,12 @@ class Broker:
     """The room's parts, wired. `services` stand in the order in which they must start."""
 
     def __init__(
-        self, address: Callable[[], Address], settings: StreamSettings, *, ack_wait_seconds: float
+        self,
+        address: Callable[[], Address],
+        settings: StreamSettings,
+        *,
+        ack_wait_seconds: float,
+        pulls: bool,
     ) -> None:
         self.connection = Connection(address)
         self.replies = Replies(self.connection)
@@ -125,7 +139,11 @@ class Broker:
         self.requests = Requests(self.connection, self.replies)
         self.api = JetStreamApi(self.requests)
         self.streams = StreamKeeper(
-            self.connection, self.api, settings, ConsumerSpec(REQUESTS, CONSUMER, ack_wait_seconds)
+            self.connection,
+            self.api,
+            settings,
+            ConsumerSpec(REQUESTS, CONSUMER, ack_wait_seconds),
+            pulls=pulls,
         )
         self.direct_get = DirectGet(self.connection, self.replies, on_unheard=self._doubt)
         self.transcript = Transcript(self.direct_get, self.publisher, lambda: self.streams.epoch)

@@ -20,7 +20,7 @@ async def test_pod_and_worker_do_all_they_do_under_the_permissions_on_the_page(t
     users += [_user("pod", "p1"), _user("worker", "w1")]
     broker = await Broker.start(tmp_path, config_extra=f"authorization {json.dumps({'users': users})}\n")
     try:
-        async with running(broker.url, *_login("deploy"), role="pod", id="p0"):
+        async with running(broker.url, *_login("deploy"), role="worker", id="w0"):
             pass  # makes the streams, which the others may not
         async with (
             running(broker.url, *_login("worker"), role="worker", id="w1"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from typing import Any
 
 import httpx
@@ -21,7 +22,7 @@ from tests.faults.support import (
     wait_queue_empty,
 )
 from tests.support.broker import Broker
-from tests.support.mesh import running
+from tests.support.mesh import client_of, running
 from tests.support.reading import Reading, events, post
 from tests.support.waiting import eventually
 
@@ -204,6 +205,40 @@ async def test_answer_waits_for_a_broker_that_is_away_for_seconds(
     await eventually(lambda: nats_client.is_connected)
     await wait_queue_empty(nats_client)
     assert len(await claims(nats_client, "s", message_id)) == 1
+
+
+@pytest.mark.chaos
+async def test_reader_is_kept_alive_while_the_broker_is_away_and_then_gets_the_rest(
+    broker: Broker, worker: Mesh
+) -> None:
+    settings = ("sse.keepalive_seconds=1",)
+    async with (
+        running(broker.url, *settings, role="pod", id="pod-1") as pod,
+        client_of(pod) as client,
+        client.stream("GET", "/v1/sessions/s/events") as response,
+    ):
+        lines: list[str] = []
+
+        async def read() -> None:
+            async for line in response.aiter_lines():
+                lines.append(line)
+                if '"is_final":true' in line:
+                    return
+
+        reader = asyncio.create_task(read())
+        assert (await post(client, "s", **COUNT)).status_code == 202
+        await eventually(lambda: sum(line.startswith("data:") for line in lines) >= 10)
+        broker.kill()
+        await eventually(lambda: not pod.is_ready)
+        before = len(lines)
+        await _pass(5.0)
+        # One a second, and what was on its way already.
+        assert lines[before:].count(":") >= 3
+        await broker.restart()
+        async with asyncio.timeout(30):
+            await reader
+    chunks = [json.loads(line.removeprefix("data:")) for line in lines if line.startswith("data:")]
+    assert [chunk["chunk_id"] for chunk in chunks] == list(range(41))
 
 
 async def _outage(broker: Broker, outcomes: dict[str, tuple[int, str]], *, seconds: float) -> None:
