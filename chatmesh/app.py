@@ -35,6 +35,7 @@ from chatmesh.kernel import (
     KernelEvent,
     Mailbox,
     Service,
+    SupervisionFailed,
     Supervisor,
     SystemClock,
     real_cause,
@@ -360,10 +361,17 @@ def observe(event: KernelEvent) -> None:
         case EventKind.RESTARTING | EventKind.CANCELLED:
             log.warning(name, path=event.path, backoff_seconds=event.backoff_seconds)
         case _:
-            # What we raise on purpose says all there is; anything else needs its traceback.
-            is_explained = event.error is not None and isinstance(real_cause(event.error), ChatmeshError)
-            traceback = None if is_explained else event.error
-            log.error(name, path=event.path, error=repr(event.error), exc_info=traceback)
+            _tell_failure(name, event)
+
+
+def _tell_failure(name: str, event: KernelEvent) -> None:
+    """What we raise on purpose says all there is, once, where it happened; anything else needs its traceback."""
+    is_explained = event.error is not None and isinstance(real_cause(event.error), ChatmeshError)
+    if is_explained and isinstance(event.error, SupervisionFailed):
+        log.debug(name, path=event.path, error=repr(event.error))
+    else:
+        traceback = None if is_explained else event.error
+        log.error(name, path=event.path, error=repr(event.error), exc_info=traceback)
 
 
 def _child(name: str, service: Service, *, drain_seconds: float = STOP_SECONDS) -> Child:

@@ -78,7 +78,7 @@ class JetStreamApi:
         message = await self._ask(f"$JS.API.{name}", data, seconds)
         if message is None:
             raise JetStreamMissingError(
-                f"JetStream did not answer within {seconds:g} s",
+                "JetStream does not answer",
                 where=f"$JS.API.{name}",
                 mend="Start the server with JetStream (`nats-server -js`), enable it for this account, and allow this "
                 "user to use it.",
