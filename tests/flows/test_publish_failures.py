@@ -68,7 +68,7 @@ async def test_look_at_the_streams_that_was_cut_does_not_make_the_pod_not_ready(
     async with (
         FaultProxy(broker.port) as proxy,
         watching(nats_client, "$JS.API.CONSUMER.INFO.>") as looks,
-        pod_and_client(proxy.url, "pod-1") as (mesh, client),
+        pod_and_client(proxy.url, "pod-1", role="all") as (mesh, client),
     ):
         proxy.latency_seconds = 0.1
         before = len(looks.messages)
