@@ -3,12 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import json
-import os
 import shutil
-import subprocess
-import tempfile
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -21,6 +17,7 @@ from tests.foreign.peers import request
 from tests.support.broker import Broker
 from tests.support.children import Child
 from tests.support.mesh import pod_and_client, running
+from tests.support.node import installed
 from tests.support.reading import events, post
 from tests.support.waiting import eventually
 
@@ -28,33 +25,10 @@ PROGRAMS = Path(__file__).parent / "node"
 START_SECONDS = 30.0
 
 
-def _missing(why: str) -> None:
-    """Skips, but in CI a missing tool is a failure: nobody would notice that nothing was tested."""
-    if os.environ.get("CI"):
-        pytest.fail(why)
-    pytest.skip(why)
-
-
 @pytest.fixture(scope="session")
 def programs() -> Path:
     """The programs beside their installed packages, in a folder outside the checkout that later runs use again."""
-    if shutil.which("node") is None or shutil.which("npm") is None:
-        _missing("node and npm are not installed: the Node peers are not tested")
-    lock = (PROGRAMS / "package.json").read_bytes()
-    name = f"chatmesh-foreign-{os.getuid()}-{hashlib.sha256(lock).hexdigest()[:12]}"
-    folder = Path(tempfile.gettempdir()) / name
-    folder.mkdir(mode=0o700, exist_ok=True)
-    for source in PROGRAMS.glob("*.*"):
-        shutil.copy(source, folder)
-    if not (folder / "installed").exists():
-        command = ["npm", "install", "--no-audit", "--no-fund", "--ignore-scripts", "--no-package-lock"]
-        installed = subprocess.run(
-            command, cwd=folder, capture_output=True, text=True, timeout=120, check=False
-        )
-        if installed.returncode:
-            _missing(f"npm could not install the Node peers: {installed.stderr[-500:]}")
-        (folder / "installed").touch()
-    return folder
+    return installed(PROGRAMS, "the Node peers are")
 
 
 class Peer:

@@ -1,0 +1,10 @@
+// Opens `url` with an EventSource of whatever make, and says all that it hears.
+export function watch(EventSource, url, say) {
+  const source = new EventSource(url);
+  for (const type of ["open", "message", "reset", "drain", "error"]) {
+    source.addEventListener(type, (event) => {
+      say({ type, data: event.data, state: source.readyState });
+    });
+  }
+  return source;
+}
