@@ -1,4 +1,4 @@
-"""`check` and `config`: the configuration, without a broker."""
+"""`check`, `config` and `version`: what is known without a broker."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import json
 import os
 from pathlib import Path
 
+from chatmesh import __version__
 from chatmesh.config import Loaded, json_schema, load, render_reference, render_show
 from chatmesh.errors import Exit
 
@@ -40,4 +41,9 @@ def show(namespace: argparse.Namespace) -> int:
             print(json.dumps(json_schema(), indent=2))
         case _:
             print(render_show(load_settings(namespace)), end="")
+    return Exit.OK
+
+
+def version(_namespace: argparse.Namespace) -> int:
+    print(f"chatmesh {__version__}")
     return Exit.OK

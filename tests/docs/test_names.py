@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from chatmesh.cli.main import _parser
+from chatmesh.cli.commands import parser
 from chatmesh.config.keys import all_keys
 from chatmesh.telemetry import metrics
 from tests.docs.pages import PAGES, ROOT, Page, page, pages
@@ -106,7 +106,7 @@ def _call_in(line: str) -> list[str] | None:
 def _is_parsed(arguments: list[str]) -> bool:
     # `check`, `dev` and others may stand alone; what needs an argument is named with one or by its name only.
     try:
-        _parser().parse_args(arguments)
+        parser().parse_args(arguments)
     except SystemExit:
         return len(arguments) == 1 and arguments[0] in {"config", "health", "streams"}
     return True

@@ -27,7 +27,7 @@ def crashes(monkeypatch: pytest.MonkeyPatch) -> list[KernelEvent]:
         if event.error is not None or event.kind is EventKind.RESTARTING:
             seen.append(event)
 
-    monkeypatch.setattr("chatmesh.app.observe", observe)
+    monkeypatch.setattr("chatmesh.app.children.observe", observe)
     return seen
 
 

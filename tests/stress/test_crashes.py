@@ -300,7 +300,9 @@ async def test_every_actor_may_die_of_a_cancel_that_nobody_asked_for(
     broker: Broker, monitor: Monitor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """One after the other in one mesh, more often than it would be granted within half a minute."""
-    monkeypatch.setattr("chatmesh.app.Intensity", lambda _restarts, seconds: Intensity(1000, seconds))
+    monkeypatch.setattr(
+        "chatmesh.app.children.Intensity", lambda _restarts, seconds: Intensity(1000, seconds)
+    )
     async with running(broker.url, *SETTINGS, id="me") as mesh, client_of(mesh) as http:
         await is_answered(http, "s", Reading())
         base = await monitor.counts()

@@ -11,6 +11,7 @@ import pytest
 from nats.aio.client import Client
 
 from chatmesh.app import Mesh
+from chatmesh.app.worker import worker_tree
 from chatmesh.config import load
 from chatmesh.kernel import Child, Supervisor, SystemClock
 from tests.stress.support import PATIENCE_SECONDS, Monitor, turns
@@ -33,7 +34,8 @@ def new_mesh(url: str = "nats://127.0.0.1:4222") -> Mesh:
 
 def subtree(mesh: Mesh, name: str) -> list[Child]:
     """Fresh children, as the tree makes them."""
-    return {"broker": mesh._broker, "worker": lambda: mesh._worker(mesh.id), "pod": mesh._pod}[name]()
+    trees = {"broker": mesh._broker, "worker": lambda: worker_tree(mesh.process, mesh.id), "pod": mesh._pod}
+    return trees[name]()
 
 
 @asynccontextmanager

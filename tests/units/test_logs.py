@@ -34,7 +34,7 @@ SAID = {
 PARSER = "chatmesh/web/connection.py"
 """What it calls `message` are the HTTP parser's words."""
 
-TREE = "chatmesh/app.py"
+TREE = "chatmesh/app/children.py"
 """Tells what happens in the tree, in the kernel's name: the kernel itself knows no logs."""
 
 PROGRAM = """

@@ -1,0 +1,81 @@
+"""One process as a tree of actors."""
+
+from __future__ import annotations
+
+from functools import partial
+
+from chatmesh.app import parts
+from chatmesh.app.children import SUBTREE_SECONDS, Root, child, nested
+from chatmesh.app.pod import pod_tree
+from chatmesh.app.process import Process
+from chatmesh.app.worker import worker_tree
+from chatmesh.broker import Broker
+from chatmesh.config import Config
+from chatmesh.devbroker.service import EmbeddedBroker
+from chatmesh.kernel import Child, Service, Supervisor
+from chatmesh.protocol.tokens import Token, token
+from chatmesh.web import Server
+from chatmesh.web.probes import probe_routes
+
+
+class Mesh:
+    """One process: its tree, and the few parts that the command line shows."""
+
+    def __init__(self, config: Config, *, workers: int = 1) -> None:
+        """`workers`: so many of them in this process, each with an id of its own; for development."""
+        self.config = config
+        self.process = Process(config)
+        self.server: Server | None = None
+        self.tree: Supervisor = Root(self._children(workers), on_drain=self.process.drain)
+
+    @property
+    def id(self) -> Token:
+        return self.process.id
+
+    @property
+    def broker(self) -> Broker:
+        return self.process.broker
+
+    @property
+    def embedded(self) -> EmbeddedBroker | None:
+        return self.process.embedded
+
+    @property
+    def is_ready(self) -> bool:
+        """Serving: connected, streams in place, not leaving."""
+        return self.process.is_ready
+
+    def _children(self, workers: int) -> list[Child]:
+        config = self.config
+        children = []
+        if self.embedded is not None:
+            children.append(child("nats-server", self.embedded))
+        children.append(nested("broker", self._broker, drain_seconds=SUBTREE_SECONDS))
+        if "worker" in config.roles:
+            for number in range(1, workers + 1):
+                name = "worker" if number == 1 else f"worker-{number}"
+                worker_id = self.id if number == 1 else token(f"{self.id}-{number}", "id")
+                build = partial(worker_tree, self.process, worker_id)
+                drain_seconds = config.worker.drain_seconds + SUBTREE_SECONDS
+                children.append(nested(name, build, drain_seconds=drain_seconds))
+        if config.serves_http and "pod" in config.roles:
+            drain_seconds = config.http.shutdown_seconds + SUBTREE_SECONDS
+            children.append(nested("pod", self._pod, drain_seconds=drain_seconds))
+        elif config.serves_http:
+            children.append(child("server", self._probes()))
+        return children
+
+    def _broker(self) -> list[Child]:
+        # The one subtree that is not built anew: everybody holds references to its parts. If it gives up, so does the
+        # process.
+        return [child(name, service) for name, service in self.broker.services]
+
+    def _pod(self) -> list[Child]:
+        children, self.server = pod_tree(self.process)
+        return children
+
+    def _probes(self) -> Service:
+        """What a worker serves where it is told to serve HTTP: it has no sessions to show."""
+        routes = probe_routes(lambda: self.is_ready, lambda: self.process.status)
+        self.server = Server(parts.server_settings(self.config), routes, on_drain=lambda: None)
+        return self.server

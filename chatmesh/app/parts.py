@@ -1,0 +1,100 @@
+"""Plain values of the configuration, in the words of the rooms that take them."""
+
+from __future__ import annotations
+
+import ssl
+from typing import Any
+
+from chatmesh.broker import Address, StreamSettings
+from chatmesh.config import Config
+from chatmesh.config.connection import TlsConfig
+from chatmesh.devbroker import EmbeddedServer
+from chatmesh.devbroker.service import EmbeddedBroker
+from chatmesh.errors import ConfigError
+from chatmesh.protocol.tokens import Token
+from chatmesh.providers import Catalogue, Provider
+from chatmesh.providers.demo import Demo
+from chatmesh.web import ServerSettings
+
+GIB = 1024**3
+
+
+def address(config: Config, name: Token, embedded: EmbeddedBroker | None) -> Address:
+    """Where the broker is and who we are there. Raises ConfigError where a certificate can't be used."""
+    nats = config.nats
+    options: dict[str, Any] = {}
+    if embedded is not None:
+        return Address((embedded.server.url,), name, options={"token": embedded.server.token})
+    if nats.user is not None and nats.password is not None:
+        options |= {"user": nats.user, "password": nats.password.get_secret_value()}
+    if nats.token is not None:
+        options["token"] = nats.token.get_secret_value()
+    if nats.creds_file is not None:
+        options["user_credentials"] = str(nats.creds_file)
+    if nats.nkey_seed_file is not None:
+        options["nkeys_seed"] = str(nats.nkey_seed_file)
+    if nats.tls.is_set:
+        options["tls"] = _tls_context(nats.tls)
+    return Address(
+        nats.servers,
+        name,
+        connect_seconds=nats.connect_seconds,
+        reconnect_wait_seconds=nats.reconnect_wait_seconds,
+        options=options,
+    )
+
+
+def stream_settings(config: Config) -> StreamSettings:
+    streams = config.streams
+    return StreamSettings(
+        replicas=streams.replicas,
+        requests_max_age_seconds=streams.requests_max_age_hours * 3600,
+        transcript_max_age_seconds=streams.transcript_max_age_hours * 3600,
+        requests_max_bytes=streams.requests_max_bytes,
+        transcript_max_bytes=streams.transcript_max_bytes,
+        registry_max_bytes=streams.registry_max_bytes,
+        presence_max_bytes=streams.presence_max_bytes,
+        dead_letters_max_bytes=streams.dead_letters_max_bytes,
+    )
+
+
+def server_settings(config: Config) -> ServerSettings:
+    http = config.http
+    return ServerSettings(
+        http.host,
+        http.port,
+        max_body_bytes=http.max_body_bytes,
+        request_timeout_seconds=http.request_timeout_seconds,
+        shutdown_seconds=http.shutdown_seconds,
+    )
+
+
+def embedded_broker(config: Config) -> EmbeddedBroker:
+    streams = config.streams
+    needed = (
+        streams.requests_max_bytes
+        + streams.transcript_max_bytes
+        + streams.dead_letters_max_bytes
+        + streams.presence_max_bytes
+        + streams.registry_max_bytes
+    )
+    return EmbeddedBroker(EmbeddedServer(config.nats.data_dir, max_store_bytes=needed + GIB))
+
+
+def catalogue(config: Config) -> Catalogue:
+    demo = Demo(config.demo.tokens_per_second)
+    models: dict[str, Provider] = dict.fromkeys(config.served_models, demo)
+    return Catalogue(models, config.default_model)
+
+
+def _tls_context(tls: TlsConfig) -> ssl.SSLContext:
+    """Raises ConfigError where a file is missing or is none of what it should be."""
+    try:
+        context = ssl.create_default_context(cafile=tls.ca_file)
+        if tls.cert_file is not None:
+            context.load_cert_chain(tls.cert_file, tls.key_file)
+    except (OSError, ssl.SSLError) as error:
+        raise ConfigError(
+            f"a certificate can't be used ({error})", where="nats.tls", mend="Expected readable PEM files."
+        ) from error
+    return context

@@ -1,0 +1,105 @@
+"""The pod's subtree.
+
+identity ─ roster ─ holdings ─ mender ─ pulse ─ responses ─ broadcasts ─ health ─ beacon ─ server
+"""
+
+from __future__ import annotations
+
+import time
+
+from chatmesh.app import parts
+from chatmesh.app.children import STOP_SECONDS, child, once
+from chatmesh.app.process import Process
+from chatmesh.hub import BroadcastInbox, EventStreams, Hub, HubSettings, Mender, Pulse, ResponseInbox
+from chatmesh.hub.channel import Channel
+from chatmesh.ingress import Erasing, History, Ingress, IngressSettings, Intake, IntakeSettings, Stopping
+from chatmesh.kernel import Child, Mailbox
+from chatmesh.presence import Beacon, HealthResponder, Holdings, IdentityGuard, Roster, RosterKeeper, Vitals
+from chatmesh.protocol import subjects
+from chatmesh.web import Server
+from chatmesh.web.described import openapi_route
+from chatmesh.web.pages import page_routes
+from chatmesh.web.probes import probe_routes
+
+MENDING = 16_384
+"""Channels that may wait for a look at the transcript; past it the pulse asks again."""
+
+
+def pod_tree(process: Process) -> tuple[list[Child], Server]:
+    """The children of the pod, and the one of them that listens."""
+    config, broker = process.config, process.broker
+    roster = Roster(config.heartbeat.interval_seconds)
+    holdings = Holdings(broker.connection, broker.registry, pod_id=process.id, boot=process.boot)
+    broker.streams.on_remade(holdings.tell_again)
+    mending = Mailbox[Channel](MENDING, name="mender")
+    hub_settings = HubSettings(
+        max_connections=config.sse.max_connections,
+        max_buffer_bytes=config.sse.max_buffer_bytes,
+        keepalive_seconds=config.sse.keepalive_seconds,
+        write_timeout_seconds=config.sse.write_timeout_seconds,
+    )
+    hub = Hub(broker.transcript, hub_settings, mending)
+    holdings.on_told(hub.mend_all)
+    streams = EventStreams(
+        hub,
+        broker.transcript,
+        hold=holdings.hold,
+        release=holdings.release,
+        is_ready=lambda: process.is_ready,
+    )
+
+    def vitals() -> Vitals:
+        return Vitals(process.status, len(hub.readers))
+
+    beacon = Beacon(
+        broker.heartbeats,
+        role="pod",
+        id=process.id,
+        boot=process.boot,
+        interval_seconds=config.heartbeat.interval_seconds,
+        vitals=vitals,
+    )
+    process.announce(beacon)
+    server = _server(process, hub, streams, roster)
+    keeper = RosterKeeper(broker.connection, broker.heartbeats, roster, subjects.WORKER_HEARTBEATS)
+    children = [
+        once("identity", IdentityGuard(broker.requests, subjects.pod_health(process.id), process.id)),
+        child("roster", keeper),
+        child("holdings", holdings),
+        child("mender", Mender(mending, broker.transcript)),
+        child("pulse", Pulse(hub, broker.connection)),
+        child("responses", ResponseInbox(broker.connection, hub, process.id)),
+        child("broadcasts", BroadcastInbox(broker.connection, hub)),
+        child("health", HealthResponder(broker.connection, id=process.id, boot=process.boot, vitals=vitals)),
+        child("beacon", beacon),
+        child("server", server, drain_seconds=config.http.shutdown_seconds + STOP_SECONDS),
+    ]
+    return children, server
+
+
+def _server(process: Process, hub: Hub, streams: EventStreams, roster: Roster) -> Server:
+    config, broker = process.config, process.broker
+    limit = config.sessions.queue_limit
+    stopping = Stopping(broker.queue, broker.transcript, queue_limit=limit)
+    ingress = Ingress(
+        Intake(broker.queue, broker.transcript, IntakeSettings(config.sessions.on_busy, limit)),
+        History(broker.queue, broker.transcript, broker.sessions, queue_limit=limit),
+        stopping,
+        Erasing(broker.queue, broker.transcript, stopping, queue_limit=limit),
+        IngressSettings(config.http.max_body_bytes, config.http.request_timeout_seconds),
+        pod_id=process.id,
+        default_model=config.default_model,
+        inline=streams.inline,
+        expect=hub.expect,
+        models=lambda: roster.models(time.monotonic()),
+        max_payload=lambda: broker.connection.max_payload,
+        is_open=lambda: not process.is_draining,
+    )
+    routes = [
+        *ingress.routes,
+        *streams.routes,
+        *probe_routes(lambda: process.is_ready, lambda: process.status),
+        *page_routes(),
+    ]
+    routes.append(openapi_route(routes))
+    return Server(parts.server_settings(config), routes, on_drain=hub.say_goodbye)

@@ -1,0 +1,103 @@
+"""The worker's subtree.
+
+identity ─ roster ─ router ─ batcher ─ leases ─ stop-sweep ─ stops ─ health ─ beacon ─ desk ─ puller
+"""
+
+from __future__ import annotations
+
+import time
+
+from chatmesh.app import parts
+from chatmesh.app.children import child, once
+from chatmesh.app.process import Process
+from chatmesh.broker import CONSUMER, REQUESTS, Delivery, Puller
+from chatmesh.kernel import Child, Mailbox
+from chatmesh.presence import Beacon, IdentityGuard, Roster, RosterKeeper, Vitals, WorkerHealthResponder
+from chatmesh.protocol import subjects
+from chatmesh.protocol.tokens import Token
+from chatmesh.relay import Batcher, Lane, Router
+from chatmesh.workflow import Claims, Desk, Generations, Identity, Leases, StopListener, StopSweep, Turns
+
+
+def worker_tree(process: Process, worker_id: Token) -> list[Child]:
+    """The children of one worker. `worker_id`: a process may have several, in development."""
+    config, broker = process.config, process.broker
+    roster = Roster(config.heartbeat.interval_seconds)
+    router = Router(
+        broker.connection, broker.registry, lambda pod, boot: roster.is_dead(pod, boot, time.monotonic())
+    )
+    concurrency = config.worker.concurrency
+    batcher = Batcher(
+        Mailbox[Lane](2 * concurrency + 64, name="batcher"),
+        broker.transcript,
+        router,
+        max_chunks=config.batch.max_chunks,
+        flush_seconds=config.batch.flush_ms / 1000,
+    )
+    catalogue = parts.catalogue(config)
+    identity = Identity(worker_id, process.boot)
+    claims = Claims(identity, broker, holder_seconds=config.worker.holder_timeout_seconds)
+    generations = Generations()
+    turns = Turns(
+        claims,
+        broker,
+        catalogue,
+        batcher,
+        router,
+        generations,
+        max_attempts=config.worker.max_attempts,
+    )
+    sweep = StopSweep(broker, generations)
+    stops = StopListener(broker, generations, sweep, default_model=catalogue.default)
+    leases = Leases(config.worker.ack_wait_seconds)
+    desk = Desk(
+        Mailbox[Delivery](2 * concurrency + 64, name="desk"),
+        broker,
+        turns,
+        leases,
+        concurrency=concurrency,
+        max_parked=config.worker.max_parked,
+        on_free=lambda: puller.kick(),  # noqa: PLW0108 - it is made below, and needs the desk
+    )
+    puller = Puller(
+        broker.connection,
+        broker.requests,
+        stream=REQUESTS,
+        consumer=CONSUMER,
+        free_slots=lambda: desk.free_slots,
+        on_delivery=desk.mailbox.send_nowait,
+        max_slots=concurrency,
+        on_refused=broker.streams.doubt,
+    )
+
+    def vitals() -> Vitals:
+        return Vitals(process.status, len(generations))
+
+    beacon = Beacon(
+        broker.heartbeats,
+        role="worker",
+        id=worker_id,
+        boot=process.boot,
+        interval_seconds=config.heartbeat.interval_seconds,
+        vitals=vitals,
+        models=catalogue.names,
+    )
+    process.announce(beacon)
+    health = WorkerHealthResponder(
+        broker.connection, id=worker_id, boot=process.boot, vitals=vitals, holds=generations.holds
+    )
+    keeper = RosterKeeper(broker.connection, broker.heartbeats, roster, subjects.POD_HEARTBEATS)
+    return [
+        once("identity", IdentityGuard(broker.requests, subjects.worker_health(worker_id), worker_id)),
+        child("roster", keeper),
+        child("router", router),
+        child("batcher", batcher),
+        child("leases", leases),
+        child("stop-sweep", sweep),
+        child("stops", stops),
+        # Both outlive the desk's drain: one who leaves still answers, and is asked whether it does.
+        child("health", health),
+        child("beacon", beacon),
+        child("desk", desk, drain_seconds=config.worker.drain_seconds),
+        child("puller", puller),
+    ]

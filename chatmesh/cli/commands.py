@@ -1,0 +1,134 @@
+"""The parser: every command, its arguments and its help. What runs a command is imported when it runs."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable
+from importlib import import_module
+from pathlib import Path
+
+_EPILOG = """examples:
+  chatmesh dev                                       pod, worker and broker in one process
+  chatmesh run --role pod --id pod-1 --set nats.servers=nats://127.0.0.1:4222
+  chatmesh run --role worker -c config/worker.yaml
+  chatmesh check -c config/pod.yaml
+  chatmesh health pod-1 --json
+  chatmesh streams ensure --apply -c config/worker.yaml
+
+exit codes: 0 done · 1 failed · 2 usage or configuration · 3 broker · 4 not authorised · 5 port in use · 70 gave up
+"""
+
+_STREAMS_ENSURE = (
+    "Compares the broker's streams and their consumer with the declared ones, field by field. Changes nothing without "
+    "--apply, and deletes nothing in any case. Give it the configuration that the workers have."
+)
+
+Command = Callable[[argparse.Namespace], int]
+
+
+def parser() -> argparse.ArgumentParser:
+    """Every command with its arguments. Sets `command`: what runs it, given the namespace."""
+    top = argparse.ArgumentParser(
+        prog="chatmesh",
+        description="AI chat over NATS JetStream: accepted once, answered once, every token once and in order.",
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    commands = top.add_subparsers(title="commands", required=True, metavar="COMMAND")
+    _add_dev(commands)
+    _add_run(commands)
+    _add_check(commands)
+    _add_config(commands)
+    _add_health(commands)
+    _add_streams(commands)
+    version = commands.add_parser("version", help="print the version")
+    version.set_defaults(command=_lazy("chatmesh.cli.settings", "version"))
+    return top
+
+
+def _lazy(module: str, name: str) -> Command:
+    """The function `name` of `module`, imported when it is called, so that `--help` costs nothing."""
+
+    def command(namespace: argparse.Namespace) -> int:
+        run: Command = getattr(import_module(module), name)
+        return run(namespace)
+
+    return command
+
+
+_Commands = argparse._SubParsersAction  # noqa: SLF001 - argparse has no public name for it
+
+
+def _add_settings(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("-c", "--config", type=Path, metavar="FILE", help="YAML file (or $CHATMESH_CONFIG)")
+    parser.add_argument(
+        "--set",
+        dest="overrides",
+        action="append",
+        default=[],
+        metavar="a.b=c",
+        help="one setting, over file and environment; may be given often",
+    )
+
+
+def _add_dev(commands: _Commands[argparse.ArgumentParser]) -> None:
+    dev = commands.add_parser(
+        "dev", help="pod, worker and an embedded nats-server in one process; no key needed"
+    )
+    dev.add_argument("--port", type=int, help="HTTP port (default 8080; 0 takes a free one)")
+    place = dev.add_mutually_exclusive_group()
+    place.add_argument(
+        "--data", type=Path, metavar="DIR", help="where the embedded server keeps its data (.chatmesh)"
+    )
+    place.add_argument("--ephemeral", action="store_true", help="keep nothing: data in a temporary folder")
+    dev.add_argument("--model", metavar="NAME", help="the model of messages that name none (default: demo)")
+    dev.add_argument(
+        "--workers", type=int, default=1, metavar="N", help="so many workers in this process (1)"
+    )
+    _add_settings(dev)
+    dev.set_defaults(command=_lazy("chatmesh.cli.dev", "dev"))
+
+
+def _add_run(commands: _Commands[argparse.ArgumentParser]) -> None:
+    run = commands.add_parser("run", help="run a pod, a worker, or both")
+    run.add_argument("--role", choices=["pod", "worker", "all"], help="over `roles` in the configuration")
+    run.add_argument("--id", metavar="NAME", help="pod and worker id (default: host name and a random part)")
+    _add_settings(run)
+    run.set_defaults(command=_lazy("chatmesh.cli.run", "run"))
+
+
+def _add_check(commands: _Commands[argparse.ArgumentParser]) -> None:
+    check = commands.add_parser("check", help="look at the configuration only: every problem, with its line")
+    _add_settings(check)
+    check.set_defaults(command=_lazy("chatmesh.cli.settings", "check"))
+
+
+def _add_config(commands: _Commands[argparse.ArgumentParser]) -> None:
+    config = commands.add_parser("config", help="show the effective configuration, or the reference")
+    config.add_argument("what", choices=["show", "reference", "schema"])
+    _add_settings(config)
+    config.set_defaults(command=_lazy("chatmesh.cli.settings", "show"))
+
+
+def _add_health(commands: _Commands[argparse.ArgumentParser]) -> None:
+    health = commands.add_parser("health", help="ask a pod (or a worker) how it is, over NATS")
+    health.add_argument("id", metavar="POD_ID")
+    health.add_argument("--worker", action="store_true", help="the id is a worker's")
+    health.add_argument("--json", action="store_true", help="the answer as JSON")
+    health.add_argument("--timeout", type=float, default=2.0, metavar="SECONDS", help="how long to wait (2)")
+    _add_settings(health)
+    health.set_defaults(command=_lazy("chatmesh.cli.health", "health"))
+
+
+def _add_streams(commands: _Commands[argparse.ArgumentParser]) -> None:
+    streams = commands.add_parser("streams", help="the broker's streams beside the declared ones")
+    actions = streams.add_subparsers(title="actions", required=True, metavar="ACTION")
+    ensure = actions.add_parser(
+        "ensure", help="show what differs; exit code 1 if anything does", description=_STREAMS_ENSURE
+    )
+    ensure.add_argument(
+        "--apply", action="store_true", help="create what is missing, change what can be changed"
+    )
+    ensure.add_argument("--json", action="store_true", help="the differences as JSON")
+    _add_settings(ensure)
+    ensure.set_defaults(command=_lazy("chatmesh.cli.streams", "ensure"))
