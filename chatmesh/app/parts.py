@@ -12,8 +12,9 @@ from chatmesh.devbroker import EmbeddedServer
 from chatmesh.devbroker.service import EmbeddedBroker
 from chatmesh.errors import ConfigError
 from chatmesh.protocol.tokens import Token
-from chatmesh.providers import Catalogue, Provider
+from chatmesh.providers import Catalogue, Continuation, Provider
 from chatmesh.providers.demo import Demo
+from chatmesh.providers.python import Python, load_function
 from chatmesh.web import ServerSettings
 
 GIB = 1024**3
@@ -82,8 +83,15 @@ def embedded_broker(config: Config) -> EmbeddedBroker:
 
 
 def catalogue(config: Config) -> Catalogue:
+    """The models that this process's workers serve. Raises ConfigError where a function can't be imported."""
     demo = Demo(config.demo.tokens_per_second)
-    models: dict[str, Provider] = dict.fromkeys(config.served_models, demo)
+    models: dict[str, Provider] = {}
+    for name, model in config.served_models.items():
+        if model.function is None:
+            models[name] = demo
+        else:
+            function = load_function(model.function, where=f"models.{name}.function")
+            models[name] = Python(function, Continuation(model.continuation or Continuation.RESTART))
     return Catalogue(models, config.default_model)
 
 

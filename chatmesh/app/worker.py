@@ -12,11 +12,32 @@ from chatmesh.app.children import child, once
 from chatmesh.app.process import Process
 from chatmesh.broker import CONSUMER, REQUESTS, Delivery, Puller
 from chatmesh.kernel import Child, Mailbox
-from chatmesh.presence import Beacon, IdentityGuard, Roster, RosterKeeper, Vitals, WorkerHealthResponder
+from chatmesh.presence import (
+    Beacon,
+    IdentityGuard,
+    Roster,
+    RosterKeeper,
+    Vitals,
+    WorkerHealthResponder,
+    WorkerWatch,
+)
 from chatmesh.protocol import subjects
 from chatmesh.protocol.tokens import Token
 from chatmesh.relay import Batcher, Lane, Router
-from chatmesh.workflow import Claims, Desk, Generations, Identity, Leases, StopListener, StopSweep, Turns
+from chatmesh.workflow import (
+    HAND_OVER_SECONDS,
+    Age,
+    Answers,
+    Claims,
+    Desk,
+    Generations,
+    Identity,
+    Leases,
+    Overdue,
+    StopListener,
+    StopSweep,
+    Turns,
+)
 
 
 def worker_tree(process: Process, worker_id: Token) -> list[Child]:
@@ -38,18 +59,15 @@ def worker_tree(process: Process, worker_id: Token) -> list[Child]:
     identity = Identity(worker_id, process.boot)
     claims = Claims(identity, broker, holder_seconds=config.worker.holder_timeout_seconds)
     generations = Generations()
-    turns = Turns(
-        claims,
-        broker,
-        catalogue,
-        batcher,
-        router,
-        generations,
-        max_attempts=config.worker.max_attempts,
+    age = Age(config.streams.requests_max_age_hours * 3600)
+    answers = Answers(
+        claims, broker, catalogue, batcher, generations, age, max_attempts=config.worker.max_attempts
     )
+    turns = Turns(claims, broker, answers, router, generations, age)
     sweep = StopSweep(broker, generations)
     stops = StopListener(broker, generations, sweep, default_model=catalogue.default)
-    leases = Leases(config.worker.ack_wait_seconds)
+    leases = Leases(config.worker.ack_wait_seconds, broker.lease_book, identity)
+    overdue = Overdue(broker, age, on_found=lambda: puller.kick())  # noqa: PLW0108 - it is made below
     desk = Desk(
         Mailbox[Delivery](2 * concurrency + 64, name="desk"),
         broker,
@@ -57,7 +75,10 @@ def worker_tree(process: Process, worker_id: Token) -> list[Child]:
         leases,
         concurrency=concurrency,
         max_parked=config.worker.max_parked,
+        drain_seconds=config.worker.drain_seconds,
         on_free=lambda: puller.kick(),  # noqa: PLW0108 - it is made below, and needs the desk
+        on_deadline=generations.leave,
+        overdue=overdue,
     )
     puller = Puller(
         broker.connection,
@@ -86,10 +107,13 @@ def worker_tree(process: Process, worker_id: Token) -> list[Child]:
     health = WorkerHealthResponder(
         broker.connection, id=worker_id, boot=process.boot, vitals=vitals, holds=generations.holds
     )
-    keeper = RosterKeeper(broker.connection, broker.heartbeats, roster, subjects.POD_HEARTBEATS)
+    pods = RosterKeeper(broker.connection, broker.heartbeats, roster, subjects.POD_HEARTBEATS)
+    workers = RosterKeeper(broker.connection, broker.heartbeats, roster, subjects.WORKER_HEARTBEATS)
+    watch = WorkerWatch(broker.connection, broker.requests, broker.lease_book, roster, worker_id)
     return [
         once("identity", IdentityGuard(broker.requests, subjects.worker_health(worker_id), worker_id)),
-        child("roster", keeper),
+        child("pods", pods),
+        child("workers", workers),
         child("router", router),
         child("batcher", batcher),
         child("leases", leases),
@@ -98,6 +122,8 @@ def worker_tree(process: Process, worker_id: Token) -> list[Child]:
         # Both outlive the desk's drain: one who leaves still answers, and is asked whether it does.
         child("health", health),
         child("beacon", beacon),
-        child("desk", desk, drain_seconds=config.worker.drain_seconds),
+        child("desk", desk, drain_seconds=config.worker.drain_seconds + HAND_OVER_SECONDS),
+        child("watch", watch),
+        child("overdue", overdue),
         child("puller", puller),
     ]

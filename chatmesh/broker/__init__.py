@@ -11,6 +11,7 @@ from chatmesh.broker.connection import Address, Connection
 from chatmesh.broker.direct_get import DirectGet, Stored
 from chatmesh.broker.facade import Broker
 from chatmesh.broker.inbox import Inbox
+from chatmesh.broker.lease_book import LeaseBook
 from chatmesh.broker.listener import Listener
 from chatmesh.broker.publisher import PubAck, Publisher
 from chatmesh.broker.puller import Delivery, Puller
@@ -36,6 +37,7 @@ __all__ = [
     "Holder",
     "Inbox",
     "JetStreamApi",
+    "LeaseBook",
     "Listener",
     "MessageState",
     "Msg",

@@ -44,6 +44,17 @@ class Requests:
         message_headers: dict[str, str] | None = None,
     ) -> Msg | None:
         """The answer, or None where nobody listens (at once) or nobody answers (after `seconds`)."""
+        message = await self._ask(subject, body, seconds, message_headers)
+        return None if message is None or _is_unheard(message) else message
+
+    async def is_unheard(self, subject: str, *, seconds: float) -> bool:
+        """Whether the server says that nobody listens. A listener that is silent for `seconds` is one all the same."""
+        message = await self._ask(subject, b"", seconds, None)
+        return message is not None and _is_unheard(message)
+
+    async def _ask(
+        self, subject: str, body: bytes, seconds: float, message_headers: dict[str, str] | None
+    ) -> Msg | None:
         answered: asyncio.Future[Msg] = asyncio.get_running_loop().create_future()
 
         def on_reply(message: Msg) -> bool:
@@ -55,13 +66,15 @@ class Requests:
         try:
             await self._connection.publish(subject, body, reply=reply, headers=message_headers)
             async with asyncio.timeout(seconds):
-                message = await answered
+                return await answered
         except TimeoutError:
             return None
         finally:
             self._replies.forget(reply)
-        is_unheard = message.headers is not None and message.headers.get(headers.STATUS) == NO_RESPONDERS
-        return None if is_unheard else message
+
+
+def _is_unheard(message: Msg) -> bool:
+    return message.headers is not None and message.headers.get(headers.STATUS) == NO_RESPONDERS
 
 
 class JetStreamApi:

@@ -11,6 +11,7 @@ from chatmesh.broker.api import JetStreamApi, Requests
 from chatmesh.broker.connection import Address, Connection
 from chatmesh.broker.direct_get import DirectGet
 from chatmesh.broker.ensure import ensure_consumer, ensure_stream
+from chatmesh.broker.lease_book import LeaseBook
 from chatmesh.broker.publisher import Publisher
 from chatmesh.broker.registry import Heartbeats, Registry
 from chatmesh.broker.replies import Replies
@@ -151,6 +152,7 @@ class Broker:
         self.sessions = Sessions(self.api, self.direct_get, self.queue)
         self.registry = Registry(self.direct_get, self.publisher)
         self.heartbeats = Heartbeats(self.connection, self.direct_get)
+        self.lease_book = LeaseBook(self.connection, self.direct_get)
 
     @property
     def services(self) -> tuple[tuple[str, Service], ...]:

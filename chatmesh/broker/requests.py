@@ -87,6 +87,11 @@ class RequestQueue:
         stored = await self._direct_get.first(REQUESTS, subjects.execute(session_id), seconds=seconds)
         return None if stored is None else stored.seq
 
+    async def oldest(self, *, seconds: float) -> float | None:
+        """When the oldest unanswered request of all was stored, in Unix seconds, or None."""
+        stored = await self._direct_get.first(REQUESTS, subjects.EXECUTE_ALL, seconds=seconds)
+        return None if stored is None else stored.unix_seconds
+
     async def forget_dead_letters(self, session_id: Token, *, seconds: float) -> None:
         """Replaces the session's dead letters, if it has any, by a tombstone."""
         subject = subjects.dead_letter(session_id)

@@ -132,7 +132,7 @@ def declared(settings: StreamSettings) -> tuple[StreamSpec, ...]:
         ),
         StreamSpec(
             PRESENCE,
-            (subjects.POD_HEARTBEATS, subjects.WORKER_HEARTBEATS),
+            (subjects.POD_HEARTBEATS, subjects.WORKER_HEARTBEATS, subjects.WORKER_LEASES),
             settings.presence_max_bytes,
             3600,
             discard="old",

@@ -45,7 +45,7 @@ def _entry(key: Key, depth: str) -> Iterator[str]:
     if key.kind is Kind.MODELS:
         yield f"{depth}{key.path[-1]}:"
         for name, model in default.items():
-            yield f"{depth}  {name}: {written(model.model_dump())}"
+            yield f"{depth}  {name}: {written(model.model_dump(exclude_none=True))}"
     else:
         yield f"{depth}{key.path[-1]}: {written(default)}"
 

@@ -6,6 +6,7 @@ wrong values elsewhere in the section instead of after them.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -40,6 +41,7 @@ def broken_rules(values: Mapping[str, Any]) -> Iterator[Broken]:
     if isinstance(nats, Mapping):
         yield from broken_in_nats(nats)
     yield from _models_without_demo(values)
+    yield from _python_keys(values)
 
 
 def broken_in_nats(nats: Mapping[str, Any]) -> Iterator[Broken]:
@@ -76,3 +78,23 @@ def _models_without_demo(values: Mapping[str, Any]) -> Iterator[Broken]:
                 ("models", name, "provider"),
                 "expected a provider that is switched on, got demo beside demo.enabled: false",
             )
+
+
+def _python_keys(values: Mapping[str, Any]) -> Iterator[Broken]:
+    """The provider python needs a function; no other provider takes its keys."""
+    models = values.get("models")
+    for name, model in models.items() if isinstance(models, Mapping) else ():
+        if not isinstance(model, Mapping):
+            continue
+        given = [key for key in ("function", "continuation") if model.get(key) is not None]
+        if model.get("provider") != "python":
+            for key in given:
+                yield Broken(
+                    ("models", name, key), f"expected it beside provider: python, got {model.get('provider')}"
+                )
+        elif "function" not in given:
+            yield Broken(
+                ("models", name, "provider"), "expected a function (module:function) beside it, got none"
+            )
+        elif not re.fullmatch(r"[\w.]+:\w+", str(model["function"])):
+            yield Broken(("models", name, "function"), f"expected module:function, got {model['function']!r}")

@@ -23,7 +23,16 @@ from pydantic_core import PydanticCustomError
 from chatmesh.config.connection import NatsConfig
 from chatmesh.config.identity import default_id
 from chatmesh.config.rules import BUILT_IN_MODELS, RULE_BROKEN, broken_rules
-from chatmesh.config.section import ModelName, Section, Token, Wants, not_empty, one_or_more, split_commas
+from chatmesh.config.section import (
+    Line,
+    ModelName,
+    Section,
+    Token,
+    Wants,
+    not_empty,
+    one_or_more,
+    split_commas,
+)
 from chatmesh.config.sections import (
     BatchConfig,
     DemoConfig,
@@ -59,7 +68,15 @@ class ModelConfig(Section):
 
     model_config = ConfigDict(extra="allow")
 
-    provider: Literal["demo"] = Field(description="The provider that answers.")
+    provider: Literal["demo", "python"] = Field(description="The provider that answers.")
+    function: Line | None = Field(
+        default=None, description="python: module:function, an async generator of the answer's text."
+    )
+    continuation: Literal["exact", "overlap", "restart"] | None = Field(
+        default=None,
+        description="python: how it goes on with a half answer. exact: says only the rest; overlap: may repeat the end, "
+        "which is trimmed; restart (null): begins anew, and readers drop what was shown.",
+    )
 
     @property
     def options(self) -> Mapping[str, Any]:
@@ -79,7 +96,10 @@ class ModelConfig(Section):
 Models = Annotated[
     Mapping[ModelName, ModelConfig],
     AfterValidator(MappingProxyType),
-    PlainSerializer(dict, return_type=dict[str, Any]),
+    PlainSerializer(
+        lambda models: {name: model.model_dump(exclude_none=True) for name, model in models.items()},
+        return_type=dict[str, Any],
+    ),
 ]
 
 
@@ -138,7 +158,7 @@ class Config(Section):
     @model_validator(mode="after")
     def _holds_together(self) -> Config:
         demo = {"enabled": self.demo.enabled}
-        models = {name: {"provider": model.provider} for name, model in self.models.items()}
+        models = {name: model.model_dump(exclude_none=True) for name, model in self.models.items()}
         for problem in broken_rules({"demo": demo, "models": models}):
             raise PydanticCustomError(RULE_BROKEN, "{text}", {"text": problem.message})
         return self

@@ -9,6 +9,7 @@ from chatmesh.presence.identity import IdentityGuard
 from chatmesh.presence.responder import HealthResponder, WorkerHealthResponder
 from chatmesh.presence.roster import Roster
 from chatmesh.presence.roster_keeper import RosterKeeper
+from chatmesh.presence.watch import WorkerWatch
 
 __all__ = [
     "Beacon",
@@ -19,4 +20,5 @@ __all__ = [
     "RosterKeeper",
     "Vitals",
     "WorkerHealthResponder",
+    "WorkerWatch",
 ]

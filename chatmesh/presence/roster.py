@@ -43,6 +43,21 @@ class Roster:
             return True
         return member.heartbeat.status == "stopped" or now - member.heard > self._silence_seconds
 
+    def lose(self, role: str, id: Token, boot: str) -> None:
+        """That life of that member is over, as somebody has seen."""
+        member = self._members.get((role, id))
+        if member is not None and member.heartbeat.boot == boot:
+            del self._members[(role, id)]
+
+    def next_worker(self, id: Token, now: float) -> HeartbeatMessage | None:
+        """The living worker behind `id` in the ring of their names; None where there is no other."""
+        others = sorted(
+            (heartbeat for heartbeat in self.living("worker", now) if heartbeat.id != id),
+            key=lambda heartbeat: heartbeat.id,
+        )
+        behind = (heartbeat for heartbeat in others if heartbeat.id > id)
+        return next(behind, others[0] if others else None)
+
     def living(self, role: str, now: float) -> list[HeartbeatMessage]:
         """Everybody of that role who is alive."""
         return [

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from typing import Any
 
 import orjson
@@ -14,7 +15,9 @@ from chatmesh.protocol.tokens import Token
 class ChunkEncoder:
     """`next_id` goes on where the attempt before ended: ids count from 0 within a message and never come twice.
 
-    `tokens` is what earlier attempts have shown. `max_text` is in characters: one character takes at most six bytes as JSON, so a sixth of a limit in bytes is safe.
+    `told` and `tokens` are what earlier attempts have shown. `max_text` is in characters: one character takes at most six
+    bytes as JSON, so a sixth of a limit in bytes is safe. The final chunk carries the digest of the whole text, so that
+    whoever has read it can check what they saw.
     """
 
     def __init__(
@@ -25,9 +28,10 @@ class ChunkEncoder:
         *,
         model: str,
         attempt: int,
-        next_id: int,
-        tokens: int,
         max_text: int,
+        next_id: int = 0,
+        tokens: int = 0,
+        told: str = "",
     ) -> None:
         self._session_id = session_id
         self._message_id = message_id
@@ -36,10 +40,17 @@ class ChunkEncoder:
         self._max_text = max_text
         self.next_id = next_id
         self.tokens = tokens
+        self._digest = hashlib.sha256(told.encode())
+
+    def restart(self) -> None:
+        """What was shown is void. Ids go on: none comes twice."""
+        self.tokens = 0
+        self._digest = hashlib.sha256()
 
     def content(self, text: str, unix_seconds: float) -> list[bytes]:
         """One token: one chunk, or several where the text is larger than a message may be."""
         self.tokens += 1
+        text = self._count(text)
         if len(text) <= self._max_text:
             return [self._chunk(text, "content", unix_seconds, self._metadata)]
         return [
@@ -47,16 +58,21 @@ class ChunkEncoder:
             for at in range(0, len(text), self._max_text)
         ]
 
-    def final(self, finish_reason: str, unix_seconds: float, *, text: str = "") -> bytes:
+    def final(self, finish_reason: str, unix_seconds: float) -> bytes:
         """The end of an answer: stop, length, tool_calls, content_filter or cancelled."""
-        metadata = self._metadata | {"finish_reason": finish_reason, "tokens_used": self.tokens}
-        return self._chunk(text, "content", unix_seconds, metadata, is_final=True)
+        return self._chunk("", "content", unix_seconds, self._end(finish_reason), is_final=True)
 
     def failure(self, code: str, message: str, unix_seconds: float) -> bytes:
         """The end of an answer that could not be given. `message` is for people: no stack trace, no secret."""
-        metadata = self._metadata | {"finish_reason": "error", "tokens_used": self.tokens}
         error = {"code": code, "message": clean_text(message)}
-        return self._chunk("", "error", unix_seconds, metadata, is_final=True, error=error)
+        return self._chunk("", "error", unix_seconds, self._end("error"), is_final=True, error=error)
+
+    def _end(self, finish_reason: str) -> dict[str, Any]:
+        return self._metadata | {
+            "finish_reason": finish_reason,
+            "tokens_used": self.tokens,
+            "digest": f"sha256:{self._digest.hexdigest()}",
+        }
 
     def _chunk(
         self,
@@ -82,9 +98,15 @@ class ChunkEncoder:
         if error is not None:
             body["error"] = error
         self.next_id += 1
+        return orjson.dumps(body)
+
+    def _count(self, text: str) -> str:
+        """`text` as readers get it. A provider may yield half a surrogate pair: it becomes U+FFFD, and the answer goes
+        on."""
         try:
-            return orjson.dumps(body)
-        except orjson.JSONEncodeError:
-            # A provider may yield half a surrogate pair; the reader gets U+FFFD and the answer goes on.
-            body["chunk"] = clean_text(text)
-            return orjson.dumps(body)
+            data = text.encode()
+        except UnicodeEncodeError:
+            text = clean_text(text)
+            data = text.encode()
+        self._digest.update(data)
+        return text

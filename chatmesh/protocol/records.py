@@ -53,8 +53,9 @@ class Claim:
 
     `base` is the session's offset before the message's first record and `first` the sequence of the message's first
     claim (0 where this is it): together they say where the answer begins. `offset` is the session's last offset as the
-    claimant knew it. `erases`: the session is erased under it, and nobody answers. `nonce` recognises one's own
-    claim where its acknowledgement was lost.
+    claimant knew it. `erases`: the session is erased under it, and nobody answers. `handed_over`: its holder has left in
+    good order, so whoever claims next makes the same attempt. `nonce` recognises one's own claim where its
+    acknowledgement was lost.
     """
 
     session_id: Token
@@ -68,6 +69,7 @@ class Claim:
     offset: int
     timestamp: str
     erases: bool = False
+    handed_over: bool = False
 
     def encode(self) -> bytes:
         return orjson.dumps(
@@ -83,6 +85,7 @@ class Claim:
                 "offset": self.offset,
                 "timestamp": self.timestamp,
                 "erases": self.erases,
+                "handed_over": self.handed_over,
             }
         )
 
@@ -108,6 +111,7 @@ class Claim:
                 offset=_whole(body, "offset"),
                 timestamp=_text(body, "timestamp"),
                 erases=body.get("erases") is True,
+                handed_over=body.get("handed_over") is True,
             )
         except KeyError as error:
             raise ProtocolError(f"not a claim: {error!r}") from error

@@ -56,6 +56,12 @@ ERASED_ALL = "chat.session.*.erased"
 TRANSCRIPT_ALL = "chat.session.*.transcript.*"
 REGISTRY_ALL = "chat.registry.*.*"
 DEAD_LETTERS_ALL = "chat.dead.*"
+WORKER_LEASES = "chat.worker.*.leases"
+
+
+def worker_leases(worker_id: Token) -> str:
+    """What one worker holds of the queue, for whoever finds it dead."""
+    return f"chat.worker.{worker_id}.leases"
 
 
 def claim(session_id: Token) -> str:

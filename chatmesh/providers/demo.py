@@ -10,7 +10,7 @@ import asyncio
 import re
 from collections.abc import AsyncIterator, Iterable, Iterator
 
-from chatmesh.providers.base import Delta, Prompt, Resume
+from chatmesh.providers.base import Continuation, Delta, Prompt, Resume
 
 DEMO_TOKENS_PER_SECOND = 25.0
 """A readable pace: about as fast as people read."""
@@ -24,6 +24,7 @@ class Demo:
     """`demo`, `echo` and `count`. `tokens_per_second` paces echo and count; 0 is unlimited."""
 
     models = ("demo", "echo", "count")
+    continuation = Continuation.EXACT
 
     def __init__(self, tokens_per_second: float = 0.0) -> None:
         self._tokens_per_second = tokens_per_second

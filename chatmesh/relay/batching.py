@@ -32,7 +32,7 @@ class Buffer:
         return len(self._chunks) == 1
 
     def expire(self) -> None:
-        """The 50 ms of the first chunk are over."""
+        """Nobody waits any longer, as when the 50 ms of the first chunk are over."""
         self._is_expired = bool(self._chunks)
 
     @property

@@ -57,6 +57,7 @@ class Lane:
         self._loop = asyncio.get_running_loop()
         self._timer: asyncio.TimerHandle | None = None
         self._inserted: deque[tuple[Token, bytes, dict[str, Any]]] = deque()
+        self._reset: str | None = None
         self._is_ended = False
         self._failure: ChatmeshError | None = None
         self._waiter: asyncio.Future[None] | None = None
@@ -70,6 +71,16 @@ class Lane:
             self._touch()
         elif is_first:
             self._timer = self._loop.call_later(self._flush_seconds, self._on_timer)
+
+    def reset(self, reason: str) -> None:
+        """What earlier attempts have shown is void: said with the next chunk, so that readers have it in one step."""
+        self._reset = reason
+
+    def flush(self) -> None:
+        """What was written does not wait any longer."""
+        self._buffer.expire()
+        if self._buffer.is_due:
+            self._touch()
 
     def write_final(self, chunk: bytes) -> None:
         """The last chunk of this message."""
@@ -140,8 +151,15 @@ class Lane:
             self._timer.cancel()
             self._timer = None
         head = RecordHead(
-            self.session_id, self.message_id, self.offset + 1, self.attempt, self.token, request=self.request
+            self.session_id,
+            self.message_id,
+            self.offset + 1,
+            self.attempt,
+            self.token,
+            request=self.request,
+            reset=self._reset,
         )
+        self._reset = None
         self.in_flight = (head, self._buffer.take())
         if len(self._buffer) and not self._buffer.is_due:
             self._timer = self._loop.call_later(self._flush_seconds, self._on_timer)

@@ -3,11 +3,27 @@
 In: deliveries of the work queue. Out: chunks into lanes of the relay, and an ack once the final record is stored.
 """
 
+from chatmesh.workflow.age import Age
+from chatmesh.workflow.answers import Answers
 from chatmesh.workflow.claims import Claims, Identity
-from chatmesh.workflow.desk import Desk
+from chatmesh.workflow.desk import HAND_OVER_SECONDS, Desk
 from chatmesh.workflow.leases import Leases
+from chatmesh.workflow.overdue import Overdue
 from chatmesh.workflow.running import Generations
 from chatmesh.workflow.stops import StopListener, StopSweep
 from chatmesh.workflow.turn import Turns
 
-__all__ = ["Claims", "Desk", "Generations", "Identity", "Leases", "StopListener", "StopSweep", "Turns"]
+__all__ = [
+    "HAND_OVER_SECONDS",
+    "Age",
+    "Answers",
+    "Claims",
+    "Desk",
+    "Generations",
+    "Identity",
+    "Leases",
+    "Overdue",
+    "StopListener",
+    "StopSweep",
+    "Turns",
+]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import secrets
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from chatmesh.broker import Broker, HeldClaim
 from chatmesh.errors import ProtocolError
@@ -20,6 +20,10 @@ READ_SECONDS = 10.0
 """Of one page. Before a claim nothing is lost by giving up, after it little: the request is delivered again."""
 
 CLAIM_SECONDS = 10.0
+
+HAND_OVER_SECONDS = 2.0
+"""Less than the process gets behind its drain deadline. Without it the next worker counts an attempt too many."""
+
 PAGE_RECORDS = 256
 
 
@@ -33,11 +37,20 @@ class Identity:
 
 @dataclass(frozen=True, slots=True)
 class Claimed:
-    """Our claim: its fence token, which attempt at the message this is, and what is told under earlier ones."""
+    """Our claim, and what is told under earlier ones."""
 
-    token: int
-    attempt: int
+    held: HeldClaim
     told: Told
+
+    @property
+    def token(self) -> int:
+        """The fence of what is written under it."""
+        return self.held.token
+
+    @property
+    def attempt(self) -> int:
+        """Which attempt at the message this is."""
+        return self.held.claim.attempt
 
 
 class Claims:
@@ -54,21 +67,21 @@ class Claims:
         """Nobody has worked on this message; the session stands at `offset`."""
         claim = self._claim(request, attempt=1, base=offset, first=0, offset=offset, erases=erases)
         token = await self._broker.transcript.claim(claim, after=after, seconds=CLAIM_SECONDS)
-        return None if token is None else Claimed(token, 1, Told(offset=offset))
+        return None if token is None else Claimed(HeldClaim(claim, token), Told(offset=offset))
 
     async def go_on(self, request: WorkflowRequest, held: HeldClaim) -> Claimed | None:
-        """Somebody has begun this message and is gone."""
-        attempt = held.claim.attempt + 1
+        """Somebody has begun this message and is gone. One who handed it over in good order has used up no attempt."""
+        attempt = held.claim.attempt + (not held.claim.handed_over)
         claim = self._claim(
             request, attempt=attempt, base=held.claim.base, first=held.first, offset=held.claim.offset
         )
         token = await self._broker.transcript.claim(claim, after=held.token, seconds=CLAIM_SECONDS)
         if token is None:
             return None
-        metrics.takeovers.inc()
+        metrics.takeovers.labels("handed_over" if held.claim.handed_over else "lost").inc()
         # Only now: until our claim stood, its holder could still have stored another record.
         records = await self._read(request.session_id, held.first)
-        return Claimed(token, attempt, told(records, request.message_id, held.claim.base))
+        return Claimed(HeldClaim(claim, token), told(records, request.message_id, held.claim.base))
 
     async def recount(
         self, request: WorkflowRequest, held: HeldClaim, *, erases: bool = False
@@ -90,7 +103,18 @@ class Claims:
         attempt, base, first = own[-1].attempt + 1, own[0].offset - 1, own[0].token
         claim = self._claim(request, attempt=attempt, base=base, first=first, offset=offset)
         again = await self._broker.transcript.claim(claim, after=token, seconds=CLAIM_SECONDS)
-        return None if again is None else Claimed(again, attempt, told(records, request.message_id, base))
+        if again is None:
+            return None
+        return Claimed(HeldClaim(claim, again), told(records, request.message_id, base))
+
+    async def hand_over(self, claimed: Claimed, offset: int) -> None:
+        """We leave in mid-answer, everything written is stored, and the session stands at `offset`. From here on we can't
+        write any more. Somebody who was faster has taken it already, and that is as well."""
+        held = claimed.held
+        claim = replace(
+            held.claim, nonce=_nonce(), first=held.first, offset=offset, handed_over=True, timestamp=_now()
+        )
+        await self._broker.transcript.claim(claim, after=held.token, seconds=HAND_OVER_SECONDS)
 
     async def erase(self, request: WorkflowRequest, held: HeldClaim | None) -> Claimed | None:
         """The session is to be erased: whoever is left in it can't write any more, and the offset is exact."""
@@ -102,6 +126,8 @@ class Claims:
         """Whether the claim's holder lives and is still at it: a broker restart or a new leader redelivers every lease
         while its owner lives, and claiming then would pay the model twice."""
         claim = held.claim
+        if claim.handed_over:
+            return False
         if claim.worker_id == self._identity.worker_id and claim.boot == self._identity.boot:
             return is_held_here
         question = b'{"session_id":"%b","message_id":"%b"}' % (
@@ -135,12 +161,12 @@ class Claims:
             message_id=request.message_id,
             worker_id=self._identity.worker_id,
             boot=self._identity.boot,
-            nonce=secrets.token_hex(8),
+            nonce=_nonce(),
             attempt=attempt,
             base=base,
             first=first,
             offset=offset,
-            timestamp=iso(time.time()),
+            timestamp=_now(),
             erases=erases,
         )
 
@@ -155,3 +181,11 @@ class Claims:
             seq = page.next_seq
             if not page.more:
                 return records
+
+
+def _nonce() -> str:
+    return secrets.token_hex(8)
+
+
+def _now() -> str:
+    return iso(time.time())

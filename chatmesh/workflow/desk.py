@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import heapq
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass, field
 
 from chatmesh.broker import Broker, Delivery, Msg
@@ -21,6 +21,7 @@ from chatmesh.protocol.messages import WorkflowRequest
 from chatmesh.protocol.tokens import Token, is_token
 from chatmesh.telemetry import get_logger, metrics
 from chatmesh.workflow.leases import Leases
+from chatmesh.workflow.overdue import Overdue
 from chatmesh.workflow.turn import BUSY_SECONDS, Outcome, Turns
 
 log = get_logger("workflow")
@@ -35,6 +36,16 @@ FINAL = b'"is_final":true'
 """In a record's body this stands for a final chunk only: inside a text the quotes would be escaped."""
 
 BURY_SECONDS = 10.0
+
+OVERDUE_SLOTS = 16
+"""Requests pulled beyond the slots, only to be ended, while there are some that are about to vanish."""
+
+RETRY_SECONDS = 1.0
+"""Before another try at a request whose turn failed, here or elsewhere."""
+
+HAND_OVER_SECONDS = 5.0
+"""What the answers get that are still running at the drain's deadline: to store what was said, and to give back the
+session."""
 
 
 @dataclass(slots=True)
@@ -59,8 +70,12 @@ class Desk(Actor[Delivery]):
         *,
         concurrency: int,
         max_parked: int,
+        drain_seconds: float,
         on_free: Callable[[], None],
+        on_deadline: Callable[[], None],
+        overdue: Overdue,
     ) -> None:
+        """`on_deadline`: the running answers have had `drain_seconds` to end, and are to be handed over."""
         super().__init__(mailbox)
         self._broker = broker
         self._turns = turns
@@ -68,17 +83,22 @@ class Desk(Actor[Delivery]):
         self._slots = asyncio.Semaphore(concurrency)
         self._concurrency = concurrency
         self._max_parked = max_parked
+        self._drain_seconds = drain_seconds
         self._on_free = on_free
+        self._on_deadline = on_deadline
+        self._overdue = overdue
         self._sessions: dict[Token, _Session] = {}
         self._active = 0
         self._tasks = asyncio.TaskGroup()
         self._stopping = asyncio.Event()
+        self._deadline: asyncio.TimerHandle | None = None
 
     @property
     def free_slots(self) -> int:
         """How many more requests may be pulled."""
         at_work = sum(not session.is_waiting for session in self._sessions.values())
-        return self._concurrency - at_work - len(self.mailbox)
+        more = OVERDUE_SLOTS if self._overdue.is_found else 0
+        return self._concurrency + more - at_work - len(self.mailbox)
 
     @property
     def parked(self) -> int:
@@ -95,7 +115,10 @@ class Desk(Actor[Delivery]):
                 self._stopping.set()
                 for session in self._sessions.values():
                     session.woken.set()
+                self._deadline = asyncio.get_running_loop().call_later(self._drain_seconds, self._on_deadline)
         finally:
+            if self._deadline is not None:
+                self._deadline.cancel()
             # After a crash: a task that was cancelled before its first step has not given back what it was to hold.
             self._sessions.clear()
             self._leases.release_all()
@@ -104,7 +127,8 @@ class Desk(Actor[Delivery]):
         delivery = message
         if not self._leases.hold(delivery):
             return
-        if self.parked > self._max_parked:
+        is_pulled_for_nothing = self._overdue.is_found and self.free_slots <= OVERDUE_SLOTS
+        if (self.parked > self._max_parked or is_pulled_for_nothing) and not self._turns.is_over(delivery):
             await self._give_back(delivery, BUSY_SECONDS)
             return
         try:
@@ -140,10 +164,15 @@ class Desk(Actor[Delivery]):
                 if outcome in (Outcome.PARKED, Outcome.BUSY):
                     await self._wait(session_id, session)
                     continue
+                if outcome is Outcome.HANDED_OVER:
+                    return
                 # A still older one may have come in meanwhile; it is this one that is done.
                 session.heap = [entry for entry in session.heap if entry[0] != place]
                 heapq.heapify(session.heap)
-                self._leases.release(delivery)
+                if outcome is Outcome.FAILED:
+                    await self._give_back(delivery, RETRY_SECONDS)
+                else:
+                    self._leases.release(delivery)
         finally:
             del self._sessions[session_id]
             for _, delivery, _ in session.heap:
@@ -152,7 +181,8 @@ class Desk(Actor[Delivery]):
             self._on_free()
 
     async def _turn(self, session: _Session, delivery: Delivery, request: WorkflowRequest) -> Outcome:
-        async with self._slots:
+        # One that is only to be ended needs no slot: while all are taken for long, it would vanish unseen.
+        async with nullcontext() if self._turns.is_over(delivery) else self._slots:
             self._active += 1
             try:
                 return await self._turns.take(delivery, request)

@@ -10,11 +10,15 @@ from typing import cast
 
 from chatmesh.errors import ProviderError
 from chatmesh.protocol.encoder import ChunkEncoder
-from chatmesh.providers import Delta, Prompt, Provider, Resume
+from chatmesh.providers import Continuation, Delta, Prompt, Provider, Resume
+from chatmesh.providers.overlap import Overlap
 from chatmesh.telemetry import get_logger
 from chatmesh.workflow.ports import LanePort
 
 log = get_logger("workflow")
+
+RESTARTED = "restarted"
+"""Why a reader is told to drop what was shown: the provider can't go on behind it."""
 
 
 async def generate(
@@ -25,24 +29,8 @@ async def generate(
     A provider's failure is an answer too (an error-final). What the lane raises goes through: another worker has the
     session, or the broker stayed away.
     """
-    is_first = True
-    deltas = cast("AsyncGenerator[Delta, None]", provider.generate(prompt, resume))
     try:
-        async with aclosing(deltas):
-            async for delta in deltas:
-                now = time.time()
-                if delta.finish_reason is not None:
-                    lane.write_final(encoder.final(delta.finish_reason, now, text=delta.text))
-                    return delta.finish_reason
-                for chunk in encoder.content(delta.text, now):
-                    lane.write(chunk, urgent=is_first)
-                if is_first:
-                    # A provider that never waits would keep the batcher from sending the first chunk at once.
-                    is_first = False
-                    await asyncio.sleep(0)
-                elif not lane.has_room:
-                    await lane.wait_room()
-        raise ProviderError("the model's answer ended without saying why", code="provider_incomplete")
+        return await _write(provider, prompt, resume, lane, encoder)
     except ProviderError as error:
         lane.write_final(encoder.failure(error.code, error.what, time.time()))
         log.warning(
@@ -52,3 +40,35 @@ async def generate(
             code=error.code,
         )
         return "error"
+
+
+async def _write(
+    provider: Provider, prompt: Prompt, resume: Resume, lane: LanePort, encoder: ChunkEncoder
+) -> str:
+    restarts = bool(resume.text) and provider.continuation is Continuation.RESTART
+    overlap = Overlap(resume.text if provider.continuation is Continuation.OVERLAP else "")
+    generated = provider.generate(prompt, Resume() if restarts else resume)
+    is_first = True
+    async with aclosing(cast("AsyncGenerator[Delta, None]", generated)) as deltas:
+        async for delta in deltas:
+            if restarts:
+                # Only now: as long as nothing better is there, what was shown stays.
+                restarts = False
+                encoder.restart()
+                lane.reset(RESTARTED)
+            now = time.time()
+            text = overlap.feed(delta.text)
+            if delta.finish_reason is not None:
+                text += overlap.end()
+            for chunk in encoder.content(text, now) if text else ():
+                lane.write(chunk, urgent=is_first)
+            if delta.finish_reason is not None:
+                lane.write_final(encoder.final(delta.finish_reason, now))
+                return delta.finish_reason
+            if is_first and text:
+                # A provider that never waits would keep the batcher from sending the first chunk at once.
+                is_first = False
+                await asyncio.sleep(0)
+            elif not lane.has_room:
+                await lane.wait_room()
+    raise ProviderError("the model's answer ended without saying why", code="provider_incomplete")

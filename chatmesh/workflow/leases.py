@@ -1,28 +1,40 @@
 """Keeps the leases of everything this worker holds: in-progress acks from a task of their own.
 
 Never from a task that can block on a provider or the broker: a lease lost for that reason makes two workers pay for one
-answer.
+answer. What is held is also written down, so that others need not wait for `ack_wait` when this worker dies.
 """
 
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable
 from contextlib import suppress
 
-from chatmesh.broker import Delivery
+from chatmesh.broker import Delivery, LeaseBook
+from chatmesh.errors import BrokerError
 from chatmesh.kernel import Service
+from chatmesh.telemetry import get_logger
+from chatmesh.workflow.claims import Identity
+
+log = get_logger("workflow")
 
 PER_ACK_WAIT = 3
 """Signs of work within one `ack_wait`: two may be lost."""
+
+BOOK_SECONDS = 0.1
+"""How often the book is brought up to date, at most. An answer that is over sooner is hardly ever lost."""
 
 
 class Leases(Service):
     """Deliveries by their place in the queue. The desk adds and removes, this service renews."""
 
-    def __init__(self, ack_wait_seconds: float) -> None:
+    def __init__(self, ack_wait_seconds: float, book: LeaseBook, identity: Identity) -> None:
         self._interval_seconds = ack_wait_seconds / PER_ACK_WAIT
+        self._book = book
+        self._identity = identity
         self._held: dict[tuple[float, int], Delivery] = {}
+        self._written: list[str] = []
         self._draining = asyncio.Event()
 
     def hold(self, delivery: Delivery) -> bool:
@@ -46,13 +58,33 @@ class Leases(Service):
         return len(self._held)
 
     async def run(self, started: Callable[[], None]) -> None:
+        await self._free_former_life()
         started()
+        renew_at = 0.0
         while not self._draining.is_set():
-            for delivery in list(self._held.values()):
-                await delivery.in_progress()
+            if time.monotonic() >= renew_at:
+                renew_at = time.monotonic() + self._interval_seconds
+                for delivery in list(self._held.values()):
+                    await delivery.in_progress()
+            await self._write()
             with suppress(TimeoutError):
-                async with asyncio.timeout(self._interval_seconds):
+                async with asyncio.timeout(min(BOOK_SECONDS, self._interval_seconds)):
                     await self._draining.wait()
+        await self._write()
 
     def drain(self) -> None:
         self._draining.set()
+
+    async def _write(self) -> None:
+        held = [delivery.reply for delivery in self._held.values()]
+        if held != self._written:
+            self._written = held
+            await self._book.write(self._identity.worker_id, self._identity.boot, held)
+
+    async def _free_former_life(self) -> None:
+        """What a worker of this name held before it died belongs to nobody: no living one has the name, or we would not
+        have started."""
+        with suppress(BrokerError):
+            freed = await self._book.free(self._identity.worker_id, lambda boot: boot != self._identity.boot)
+            if freed:
+                log.info("workflow.leases_freed", freed=freed)

@@ -1,45 +1,58 @@
-"""The answers that this worker is generating: who holds what, and how one is stopped."""
+"""The answers that this worker is generating: who holds what, and how one is ended before its provider ends it."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator
 from contextlib import contextmanager
+from enum import Enum
 
 from chatmesh.protocol.tokens import Token
 from chatmesh.workflow.ports import LanePort
 
 
-class Running:
-    """One answer. `stop` ends its provider at once, wherever it waits."""
+class End(Enum):
+    """Why an answer is ended early. STOPPED: somebody asked for it. EXPIRED: its request is about to vanish from the
+    queue. LEAVING: this worker goes, and another one goes on."""
 
-    def __init__(self, session_id: Token, message_id: Token, lane: LanePort) -> None:
+    STOPPED = "stopped"
+    EXPIRED = "expired"
+    LEAVING = "leaving"
+
+
+class Running:
+    """One answer. `end` ends its provider at once, wherever it waits; the first reason counts."""
+
+    def __init__(
+        self, session_id: Token, message_id: Token, lane: LanePort, ended: End | None = None
+    ) -> None:
         self.session_id = session_id
         self.message_id = message_id
         self.lane = lane
-        self.is_stopped = False
+        self.ended = ended
         self._work: asyncio.Task[str] | None = None
 
-    def stop(self) -> None:
-        self.is_stopped = True
+    def end(self, why: End) -> None:
+        self.ended = self.ended or why
         if self._work is not None:
             self._work.cancel()
 
-    async def work(self, work: asyncio.Task[str]) -> str | None:
-        """Waits for the generation; its finish reason, or None where it was stopped. A cancel from outside goes through
-        to the generation and on."""
+    async def work(self, work: asyncio.Task[str]) -> End | None:
+        """Waits for the generation; None where it came to its own end. A cancel from outside goes through to the
+        generation and on."""
         self._work = work
-        if self.is_stopped:
+        if self.ended is not None:
             work.cancel()
         try:
-            return await work
+            await work
         except asyncio.CancelledError:
             caller = asyncio.current_task()
-            if not self.is_stopped or (caller is not None and caller.cancelling()):
+            if self.ended is None or (caller is not None and caller.cancelling()):
                 raise
-            return None
+            return self.ended
         finally:
             self._work = None
+        return None
 
 
 class Generations:
@@ -61,6 +74,11 @@ class Generations:
         """Whether that message is being answered here."""
         running = self._running.get(Token(session_id))
         return running is not None and running.message_id == message_id
+
+    def leave(self) -> None:
+        """Ends every answer so that another worker can go on with it."""
+        for running in self.all():
+            running.end(End.LEAVING)
 
     @contextmanager
     def hold(self, running: Running) -> Iterator[None]:

@@ -17,7 +17,7 @@ from chatmesh.protocol.encoder import ChunkEncoder
 from chatmesh.protocol.records import asked
 from chatmesh.protocol.tokens import Token
 from chatmesh.telemetry import get_logger
-from chatmesh.workflow.running import Generations, Running
+from chatmesh.workflow.running import End, Generations, Running
 
 log = get_logger("workflow")
 
@@ -53,7 +53,7 @@ class StopListener(Listener):
         if running is None:
             return
         if running.message_id == message_id:
-            running.stop()
+            running.end(End.STOPPED)
         else:
             await self._end_queued(running, message_id)
 
@@ -75,8 +75,6 @@ class StopListener(Listener):
                     entry.request.correlation_id,
                     model=entry.request.model or self._default_model,
                     attempt=1,
-                    next_id=0,
-                    tokens=0,
                     max_text=1,
                 )
                 final = encoder.final("cancelled", time.time())
@@ -119,4 +117,4 @@ class StopSweep(Service):
             log.warning("workflow.stops_unread", session_id=running.session_id, error=str(error))
             return
         if state.is_stopped:
-            running.stop()
+            running.end(End.STOPPED)

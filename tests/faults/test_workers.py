@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import signal
 from typing import Any
 
@@ -108,9 +109,67 @@ async def test_worker_that_may_not_finish_hands_its_answer_over(
         assert await leaving.terminate(timeout=PATIENCE_SECONDS) == 0
         reading = await stream.read_finals()
     assert_exact(reading, 60)
-    assert len(await claims(nats_client, "s", message_id)) == 2
+    assert reading.finals[0]["metadata"]["attempt"] == 1
+    found = await claims(nats_client, "s", message_id)
+    assert [(claim["attempt"], claim["handed_over"]) for claim in found] == [
+        (1, False),
+        (1, True),
+        (1, False),
+    ]
     await wait_queue_empty(nats_client)
     await assert_stored_exactly(nats_client, "s", 60)
+
+
+async def test_hand_over_uses_up_no_attempt(
+    http: httpx.AsyncClient, nats_client: Client, new_worker: StartWorker
+) -> None:
+    settings = ("worker.drain_seconds=0", "worker.max_attempts=1")
+    async with events(http, "s") as stream:
+        leaving = await new_worker("w0", *settings)
+        await begin(http, stream)
+        for number in (1, 2):
+            following = await new_worker(f"w{number}", *settings)
+            assert await leaving.terminate(timeout=PATIENCE_SECONDS) == 0
+            await stream.read(5)
+            leaving = following
+        reading = await stream.read_finals()
+    assert_exact(reading, 60)
+    await wait_queue_empty(nats_client)
+    await assert_stored_exactly(nats_client, "s", 60)
+
+
+async def test_dead_worker_is_noticed_by_its_neighbour_long_before_its_lease_ends(
+    http: httpx.AsyncClient, nats_client: Client, new_worker: StartWorker
+) -> None:
+    long = "worker.ack_wait_seconds=60"  # longer than the reader's patience
+    first, second = await asyncio.gather(new_worker("first", long), new_worker("second", long))
+    workers = {"first": first, "second": second}
+    async with events(http, "s") as stream:
+        await begin(http, stream)
+        dead = await holder(nats_client, "s")
+        workers.pop(dead).kill()
+        reading = await stream.read_finals()
+    assert_exact(reading, 60)
+    assert reading.finals[0]["metadata"]["attempt"] == 2
+    (watcher,) = workers.values()
+    line = await watcher.wait_for_line('"event": "presence.worker_lost"', stream="stderr")
+    assert json.loads(line.string)["worker_id"] == dead
+    await wait_queue_empty(nats_client)
+    await assert_stored_exactly(nats_client, "s", 60)
+
+
+async def test_only_worker_that_was_killed_goes_on_at_once_when_it_is_started_again(
+    http: httpx.AsyncClient, nats_client: Client, new_worker: StartWorker
+) -> None:
+    long = "worker.ack_wait_seconds=60"
+    async with events(http, "s") as stream:
+        worker = await new_worker("same", long)
+        await begin(http, stream)
+        worker.kill()
+        await new_worker("same", long)
+        reading = await stream.read_finals()
+    assert_exact(reading, 60)
+    await wait_queue_empty(nats_client)
 
 
 @pytest.mark.chaos

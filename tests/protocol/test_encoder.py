@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -54,7 +55,13 @@ def test_a_content_chunk_is_the_seeds() -> None:
 def test_a_final_chunk_has_its_reason_in_the_metadata_and_no_text(reason: str) -> None:
     body = json.loads(encoder(tokens=7).final(reason, NOW))
     assert (body["chunk"], body["chunk_type"], body["is_final"]) == ("", "content", True)
-    assert body["metadata"] == {"model": "count", "attempt": 2, "finish_reason": reason, "tokens_used": 7}
+    assert body["metadata"] == {
+        "model": "count",
+        "attempt": 2,
+        "finish_reason": reason,
+        "tokens_used": 7,
+        "digest": f"sha256:{hashlib.sha256().hexdigest()}",
+    }
     assert "error" not in body
 
 

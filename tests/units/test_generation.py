@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import json
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -12,7 +14,7 @@ import pytest
 from chatmesh.errors import FencedError, ProviderError
 from chatmesh.protocol.encoder import ChunkEncoder
 from chatmesh.protocol.tokens import Token
-from chatmesh.providers import Delta, Prompt, Resume
+from chatmesh.providers import Continuation, Delta, Prompt, Resume
 from chatmesh.workflow.generation import generate
 from tests.units.made import SESSION
 from tests.units.virtual import timeless, turns
@@ -24,7 +26,8 @@ class FakeLane:
     """Keeps what is written. `room` chunks fit; then `wait_room` does what it was told to."""
 
     def __init__(self, *, room: int = 1000, on_full: Exception | None = None) -> None:
-        self.session_id, self.message_id = SESSION, Token("m")
+        self.session_id, self.message_id, self.offset = SESSION, Token("m"), 0
+        self.resets: list[tuple[int, str]] = []
         self.written: list[dict[str, Any]] = []
         self.urgent: list[bool] = []
         self.finals = 0
@@ -35,6 +38,12 @@ class FakeLane:
     def write(self, chunk: bytes, *, urgent: bool = False) -> None:
         self.written.append(json.loads(chunk))
         self.urgent.append(urgent)
+
+    def reset(self, reason: str) -> None:
+        self.resets.append((len(self.written), reason))
+
+    def flush(self) -> None:
+        return
 
     def write_final(self, chunk: bytes) -> None:
         self.finals += 1
@@ -67,24 +76,41 @@ class FakeLane:
 class Scripted:
     """Yields or raises what it is given; notes that it was closed."""
 
-    def __init__(self, *steps: Delta | Exception) -> None:
+    def __init__(
+        self, *steps: Delta | BaseException, continuation: Continuation = Continuation.EXACT
+    ) -> None:
         self._steps = steps
+        self.continuation = continuation
         self.is_closed = False
+        self.resume: Resume | None = None
 
     async def generate(self, prompt: Prompt, resume: Resume) -> AsyncIterator[Delta]:
+        self.resume = resume
         try:
             for step in self._steps:
-                if isinstance(step, Exception):
+                if isinstance(step, BaseException):
                     raise step
                 yield step
         finally:
             self.is_closed = True
 
 
-def writer(*, tokens: int = 0, next_id: int = 0, max_text: int = 100) -> ChunkEncoder:
+def writer(*, tokens: int = 0, next_id: int = 0, max_text: int = 100, told: str = "") -> ChunkEncoder:
     return ChunkEncoder(
-        SESSION, Token("m"), "c", model="m", attempt=1, next_id=next_id, tokens=tokens, max_text=max_text
+        SESSION,
+        Token("m"),
+        "c",
+        model="m",
+        attempt=1,
+        max_text=max_text,
+        next_id=next_id,
+        tokens=tokens,
+        told=told,
     )
+
+
+def digest(text: str) -> str:
+    return f"sha256:{hashlib.sha256(text.encode()).hexdigest()}"
 
 
 @timeless
@@ -199,3 +225,63 @@ async def test_a_cancelled_attempt_closes_a_silent_provider_and_writes_nothing_m
         await work
     assert provider.is_closed
     assert lane.texts == ["a"]
+
+
+@timeless
+async def test_text_in_the_last_delta_is_a_chunk_of_its_own() -> None:
+    lane = FakeLane()
+    await generate(Scripted(Delta("a"), Delta("b", "length")), PROMPT, Resume(), lane, writer())
+    assert lane.texts == ["a", "b", ""]
+    assert lane.written[-1]["metadata"]["tokens_used"] == 2
+
+
+@timeless
+async def test_the_final_chunk_has_the_digest_of_everything_shown_of_earlier_attempts_too() -> None:
+    lane = FakeLane()
+    provider = Scripted(Delta("c\ud800"), Delta("", "stop"))
+    await generate(provider, PROMPT, Resume("ab", 2), lane, writer(tokens=2, next_id=2, told="ab"))
+    assert lane.written[-1]["metadata"]["digest"] == digest("abc\ufffd")
+
+
+@timeless
+async def test_a_provider_that_can_only_restart_takes_back_what_was_shown_with_its_first_chunk() -> None:
+    lane = FakeLane()
+    provider = Scripted(Delta("x"), Delta("y"), Delta("", "stop"), continuation=Continuation.RESTART)
+    await generate(provider, PROMPT, Resume("ab", 2), lane, writer(tokens=2, next_id=2, told="ab"))
+    assert provider.resume == Resume()
+    assert lane.resets == [(0, "restarted")]
+    assert [chunk["chunk_id"] for chunk in lane.written] == [2, 3, 4]
+    assert lane.written[-1]["metadata"]["tokens_used"] == 2
+    assert lane.written[-1]["metadata"]["digest"] == digest("xy")
+
+
+@pytest.mark.parametrize("failure", [ProviderError("no", code="rate_limited"), asyncio.CancelledError()])
+@timeless
+async def test_what_was_shown_stays_where_a_restart_says_nothing(failure: BaseException) -> None:
+    lane = FakeLane()
+    encoder = writer(tokens=2, next_id=2, told="ab")
+    provider = Scripted(failure, continuation=Continuation.RESTART)  # type: ignore[arg-type]
+    with suppress(asyncio.CancelledError):
+        await generate(provider, PROMPT, Resume("ab", 2), lane, encoder)
+    assert not lane.resets
+    assert json.loads(encoder.final("cancelled", 0.0))["metadata"]["digest"] == digest("ab")
+
+
+@timeless
+async def test_a_provider_that_restarts_has_nothing_to_take_back_in_the_first_attempt() -> None:
+    lane = FakeLane()
+    provider = Scripted(Delta("x"), Delta("", "stop"), continuation=Continuation.RESTART)
+    await generate(provider, PROMPT, Resume(), lane, writer())
+    assert not lane.resets
+
+
+@timeless
+async def test_a_repetition_of_what_was_shown_is_trimmed() -> None:
+    lane = FakeLane()
+    said = ["was shown ", "last, ", "and more", "."]
+    provider = Scripted(*map(Delta, said), Delta("", "stop"), continuation=Continuation.OVERLAP)
+    await generate(
+        provider, PROMPT, Resume("This was shown last, ", 4), lane, writer(told="This was shown last, ")
+    )
+    assert "".join(lane.texts) == "and more."
+    assert lane.written[-1]["metadata"]["digest"] == digest("This was shown last, and more.")

@@ -1,0 +1,150 @@
+"""The answer of one turn: a lane, a provider that writes into it, and exactly one end.
+
+An answer ends as its provider says, or earlier: stopped, too old, tried too often, or handed over to another worker
+because this one leaves. Only the last leaves it without a final chunk.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+
+from chatmesh.broker import Broker
+from chatmesh.errors import ProviderError
+from chatmesh.protocol.encoder import ChunkEncoder
+from chatmesh.protocol.records import asked
+from chatmesh.providers import Catalogue, Prompt, Resume
+from chatmesh.telemetry import get_logger, metrics
+from chatmesh.workflow.age import Age
+from chatmesh.workflow.claims import CLAIM_SECONDS, Claimed, Claims
+from chatmesh.workflow.generation import generate
+from chatmesh.workflow.ports import LanePort, LanesPort
+from chatmesh.workflow.running import End, Generations, Running
+from chatmesh.workflow.task import Task
+
+log = get_logger("workflow")
+
+
+class Answers:
+    """Stateless between answers, but for `generations`: what is under way here."""
+
+    def __init__(
+        self,
+        claims: Claims,
+        broker: Broker,
+        catalogue: Catalogue,
+        lanes: LanesPort,
+        generations: Generations,
+        age: Age,
+        *,
+        max_attempts: int,
+    ) -> None:
+        self._claims = claims
+        self._broker = broker
+        self._catalogue = catalogue
+        self._lanes = lanes
+        self._generations = generations
+        self._age = age
+        self._max_attempts = max_attempts
+
+    async def answer(self, task: Task, claimed: Claimed, ended: End | None) -> End | None:
+        """Returns once the final record is stored and sent, or (LEAVING) once the session is handed over. `ended`: it is
+        to be ended before it begins. Raises what ended the lane."""
+        lane, encoder = self._open(task, claimed)
+        running = Running(task.request.session_id, task.request.message_id, lane, ended)
+        left_seconds = max(0.0, self._age.left_seconds(task.delivery.stored_at, time.time()))
+        expiry = asyncio.get_running_loop().call_later(left_seconds, running.end, End.EXPIRED)
+        metrics.generations_active.inc()
+        try:
+            with self._generations.hold(running):
+                why = await self._write(task, claimed, running, encoder)
+                await lane.wait_stored()
+                if why is End.LEAVING:
+                    await self._claims.hand_over(claimed, lane.offset)
+        finally:
+            expiry.cancel()
+            lane.close()
+            metrics.generations_active.dec()
+        return why
+
+    def _open(self, task: Task, claimed: Claimed) -> tuple[LanePort, ChunkEncoder]:
+        request, told = task.request, claimed.told
+        max_payload = self._broker.connection.max_payload
+        lane = self._lanes.open(
+            request.session_id,
+            request.message_id,
+            token=claimed.token,
+            attempt=claimed.attempt,
+            offset=told.offset,
+            request=asked(request) if told.records == 0 else None,
+            is_foreign=task.is_foreign,
+            max_bytes=max_payload,
+        )
+        encoder = ChunkEncoder(
+            request.session_id,
+            request.message_id,
+            request.correlation_id,
+            model=request.model or self._catalogue.default,
+            attempt=claimed.attempt,
+            # A character is at most six bytes as JSON; two such chunks still fit a message.
+            max_text=max_payload // 16,
+            next_id=told.next_chunk_id,
+            tokens=told.content_chunks,
+            told=told.text,
+        )
+        return lane, encoder
+
+    async def _write(
+        self, task: Task, claimed: Claimed, running: Running, encoder: ChunkEncoder
+    ) -> End | None:
+        """Everything of the answer is in the lane then, its end too."""
+        lane = running.lane
+        if claimed.attempt > self._max_attempts and running.ended is None:
+            reason = f"{self._max_attempts} attempts to answer this message ended without a result"
+            await self._bury(task, "attempts", reason)
+            lane.write_final(encoder.failure("attempts_exhausted", reason, time.time()))
+            return None
+        why = await self._generate(task, claimed, running, encoder)
+        match why:
+            case End.STOPPED:
+                lane.write_final(encoder.final("cancelled", time.time()))
+            case End.EXPIRED:
+                reason = f"no answer was given within {self._age.max_seconds / 3600:g} h of acceptance"
+                await self._bury(task, "expired", reason)
+                lane.write_final(encoder.failure("request_expired", reason, time.time()))
+            case End.LEAVING:
+                lane.flush()
+        return why
+
+    async def _generate(
+        self, task: Task, claimed: Claimed, running: Running, encoder: ChunkEncoder
+    ) -> End | None:
+        request, told = task.request, claimed.told
+        try:
+            model, provider = self._catalogue.resolve(request.model)
+        except ProviderError as error:
+            running.lane.write_final(encoder.failure(error.code, error.what, time.time()))
+            return None
+        prompt = Prompt(
+            model,
+            request.message,
+            request.context,
+            session_id=request.session_id,
+            message_id=request.message_id,
+            user_id=request.user_id,
+            attempt=claimed.attempt,
+        )
+        resume = Resume(told.text, told.content_chunks)
+        # A task of its own, so that a stop reaches a provider that is silent.
+        return await running.work(
+            asyncio.create_task(generate(provider, prompt, resume, running.lane, encoder))
+        )
+
+    async def _bury(self, task: Task, why: str, reason: str) -> None:
+        """A copy with the reason among the dead letters, before the reader gets the end."""
+        delivery = task.delivery
+        await self._broker.queue.bury(
+            task.request.session_id, delivery.seq, delivery.body, reason, seconds=CLAIM_SECONDS
+        )
+        metrics.dead_letters.labels(why).inc()
+        log.error("workflow.dead_letter", **task.keys, reason=reason)
