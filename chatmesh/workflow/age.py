@@ -24,6 +24,9 @@ class Age:
         """How long before it would vanish a request is ended."""
         return min(MARGIN_SECONDS, self.max_seconds / 4)
 
+    def __str__(self) -> str:
+        return f"{self.max_seconds / 3600:g} h" if self.max_seconds >= 3600 else f"{self.max_seconds:g} s"
+
     def left_seconds(self, stored_at: float, now: float) -> float:
         """How long it may still be worked on; nothing is left at or below 0."""
         return stored_at + self.max_seconds - self.margin_seconds - now

@@ -109,7 +109,7 @@ class Answers:
             case End.STOPPED:
                 lane.write_final(encoder.final("cancelled", time.time()))
             case End.EXPIRED:
-                reason = f"no answer was given within {self._age.max_seconds / 3600:g} h of acceptance"
+                reason = f"no answer was given within {self._age} of acceptance"
                 await self._bury(task, "expired", reason)
                 lane.write_final(encoder.failure("request_expired", reason, time.time()))
             case End.LEAVING:

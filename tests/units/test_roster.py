@@ -89,3 +89,28 @@ def test_who_never_comes_back_takes_no_memory() -> None:
     roster.forget_silent(100 * SILENCE + 1)
     assert not roster.is_dead(Token("w1"), "any", 100 * SILENCE + 1)
     assert roster.is_dead(Token("p1"), "b1", 100 * SILENCE + 1)
+
+
+@pytest.mark.parametrize(
+    ("own", "living", "neighbour"),
+    [
+        pytest.param("b", ["a", "b", "c"], "c", id="the next by name"),
+        pytest.param("c", ["a", "b", "c"], "a", id="the last watches the first"),
+        pytest.param("a", ["a"], None, id="nobody watches oneself"),
+        pytest.param("b", ["a", "c"], "c", id="one who was not heard of yet has a place too"),
+    ],
+)
+def test_workers_watch_each_other_in_a_ring(own: str, living: list[str], neighbour: str | None) -> None:
+    roster = heard(*[(beat(name, models=()), 0.0) for name in living])
+    found = roster.next_worker(Token(own), 1.0)
+    assert (found.id if found else None) == neighbour
+
+
+def test_worker_that_was_found_dead_is_not_watched_and_lives_again_with_its_next_heartbeat() -> None:
+    roster = heard((beat("a", models=()), 0.0), (beat("b", models=()), 0.0))
+    roster.lose("worker", Token("b"), "another life")
+    assert roster.next_worker(Token("a"), 1.0) is not None
+    roster.lose("worker", Token("b"), "b1")
+    assert roster.next_worker(Token("a"), 1.0) is None
+    roster.hear(beat("b", boot="b2", models=()), 2.0)
+    assert roster.next_worker(Token("a"), 3.0) is not None

@@ -1,0 +1,99 @@
+"""Models as somebody may write them: functions that answer, fail, hang, or take the process down."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import AsyncIterator
+
+from chatmesh.providers import Delta, Prompt, Resume
+
+WORDS = 40
+PAUSE_SECONDS = 0.02
+
+
+def text(*, attempt: int = 1) -> str:
+    """What `restarting` says in one attempt, and the others in all of them."""
+    return "".join(f"{word}-{attempt} " for word in range(WORDS))
+
+
+async def exact(prompt: Prompt, resume: Resume) -> AsyncIterator[str]:
+    """Goes on exactly behind what was shown."""
+    whole = text()
+    assert whole.startswith(resume.text)
+    for word in whole[len(resume.text) :].split():
+        await asyncio.sleep(PAUSE_SECONDS)
+        yield f"{word} "
+
+
+async def overlapping(prompt: Prompt, resume: Resume) -> AsyncIterator[str]:
+    """Repeats the end of what was shown, as a model does that is asked to go on."""
+    whole = text()
+    begin = max(0, len(resume.text) - 30)
+    for at in range(begin, len(whole), 5):
+        await asyncio.sleep(PAUSE_SECONDS)
+        yield whole[at : at + 5]
+
+
+async def restarting(prompt: Prompt, resume: Resume) -> AsyncIterator[str]:
+    """Says something else in each attempt."""
+    assert resume == Resume()
+    for word in text(attempt=prompt.attempt).split():
+        await asyncio.sleep(PAUSE_SECONDS)
+        yield f"{word} "
+
+
+async def raising(prompt: Prompt, resume: Resume) -> AsyncIterator[str]:
+    """Has a bug."""
+    yield "half "
+    raise ValueError("a bug in the model")
+
+
+async def failing_once(prompt: Prompt, resume: Resume) -> AsyncIterator[str | Delta]:
+    """Has a bug that passes."""
+    if prompt.attempt == 1:
+        yield "one "
+        raise ValueError("the first time")
+    yield "two"
+    yield Delta("", "length")
+
+
+async def deadly(prompt: Prompt, resume: Resume) -> AsyncIterator[str]:
+    """Takes its process down."""
+    yield "last words "
+    await asyncio.sleep(PAUSE_SECONDS)
+    os._exit(9)
+
+
+async def stubborn(prompt: Prompt, resume: Resume) -> AsyncIterator[str]:
+    """Does not end when it is told to, until the message says so."""
+    yield "here "
+    for _ in range(1000):
+        try:
+            await asyncio.sleep(float(prompt.message))
+            return
+        except asyncio.CancelledError:
+            continue
+
+
+async def silent(prompt: Prompt, resume: Resume) -> AsyncIterator[str]:
+    """Says one word, then nothing for very long."""
+    yield "hm "
+    await asyncio.Event().wait()
+
+
+async def wrong(prompt: Prompt, resume: Resume) -> AsyncIterator[str]:
+    """Yields what is no text."""
+    yield "a "
+    yield 17  # type: ignore[misc]
+
+
+async def no_generator(prompt: Prompt, resume: Resume) -> str:
+    return "all at once"
+
+
+def models(*names: str, continuation: str | None = None) -> str:
+    """The setting that makes models of these functions."""
+    more = f", continuation: {continuation}" if continuation else ""
+    entries = [f"{name}: {{provider: python, function: '{__name__}:{name}'{more}}}" for name in names]
+    return f"models={{{', '.join(entries)}}}"
