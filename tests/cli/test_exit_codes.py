@@ -246,6 +246,26 @@ async def test_data_directory_that_can_not_be_used_is_2(run: Chatmesh, tmp_path:
     assert str(tmp_path / "file") in result.stderr
 
 
+@pytest.mark.parametrize(
+    ("function", "said"),
+    [
+        ("nowhere.at_all:answer", "No module named 'nowhere'"),
+        ("model:nobody", "has no attribute 'nobody'"),
+        ("model:plain", "is no async generator"),
+        ("model:broken", "can't be imported"),
+    ],
+)
+async def test_model_whose_function_can_not_be_used_is_2_and_named(
+    run: Chatmesh, broker: Broker, tmp_path: Path, function: str, said: str
+) -> None:
+    (tmp_path / "model.py").write_text("async def plain(prompt, resume): ...\n")
+    setting = f"models={{mine: {{provider: python, function: '{function}'}}}}"
+    result = await fails(run, *on(broker.url, setting))
+    assert result.code == 2
+    assert "models.mine.function" in result.stderr
+    assert said in result.stderr
+
+
 def _failure(kind: type[StartFailed] | type[RestartIntensityExceeded], cause: Exception) -> Any:
     failure = kind("the tree says", path="root", child_path="root/broker")
     failure.__cause__ = cause

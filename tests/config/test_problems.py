@@ -229,3 +229,35 @@ def test_a_problem_with_a_value_that_a_higher_layer_replaces_has_no_effect(tmp_p
     text = "nats: {user: u, password: '${NOT_SET}'}\nhttp: {port: x}\n"
     config = load_text(tmp_path, text, overrides=["nats.password=p", "http.port=1"]).config
     assert config.http.port == 1
+
+
+@pytest.mark.parametrize(
+    ("models", "path", "message"),
+    [
+        (
+            "{x: {provider: python}}",
+            "models.x.provider",
+            "expected a function (module:function) beside it, got none",
+        ),
+        (
+            "{x: {provider: python, function: nowhere}}",
+            "models.x.function",
+            "expected module:function, got 'nowhere'",
+        ),
+        (
+            "{x: {provider: demo, function: 'a:b'}}",
+            "models.x.function",
+            "expected it beside provider: python, got demo",
+        ),
+        (
+            "{x: {provider: python, function: 'a:b', continuation: go_on}}",
+            "models.x.continuation",
+            "expected one of exact, overlap, restart, or null, got 'go_on'",
+        ),
+    ],
+)
+def test_a_model_of_a_function_needs_one_and_nobody_else_takes_its_keys(
+    models: str, path: str, message: str
+) -> None:
+    problem = flag_problem(f"models={models}")
+    assert (problem.path, problem.message) == (path, message)
