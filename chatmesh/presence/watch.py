@@ -1,4 +1,4 @@
-"""Each worker watches one other, the next one by name, so that a dead one is noticed within half a second.
+"""Each worker watches one other, the next one by name, so that a dead one is noticed in little more than half a second.
 
 Asking for its health costs four requests a second, however many workers there are. Only the server's word that nobody
 listens any more counts: silence may be a busy loop or a broken network, and there `ack_wait` decides.
@@ -23,8 +23,9 @@ log = get_logger("presence")
 
 LOOK_SECONDS = 0.25
 
-SURE_SECONDS = 0.15
-"""Between two looks that have to agree: a responder that crashed is back in a tenth of a second."""
+SURE_SECONDS = 0.3
+"""Between two looks that have to agree: a responder that crashed, or a connection that was cut, is back in a tenth of a
+second."""
 
 ANSWER_SECONDS = 1.0
 

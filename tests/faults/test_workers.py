@@ -83,6 +83,28 @@ async def test_frozen_worker_that_wakes_can_not_write_any_more(
     assert [claim["attempt"] for claim in await claims(nats_client, "s", message_id)] == [1, 2]
 
 
+async def test_worker_whose_loop_stalled_past_its_lease_is_asked_and_keeps_its_answer(
+    http: httpx.AsyncClient, nats_client: Client, new_worker: StartWorker
+) -> None:
+    patient = "worker.holder_timeout_seconds=30"
+    first, second = await asyncio.gather(new_worker("first", patient), new_worker("second", patient))
+    workers = {"first": first, "second": second}
+    async with events(http, "s") as stream:
+        message_id = await begin(http, stream)
+        stalled = await holder(nats_client, "s")
+        questions = await nats_client.subscribe(f"chat.worker.{stalled}.health")
+        await nats_client.flush()
+        workers[stalled].pause()
+        # The lease ends, the other one gets the request, and asks.
+        while message_id.encode() not in (await questions.next_msg(timeout=PATIENCE_SECONDS)).data:
+            continue
+        workers[stalled].resume()
+        reading = await stream.read_finals()
+    assert_exact(reading, 60)
+    assert len(await claims(nats_client, "s", message_id)) == 1
+    await wait_queue_empty(nats_client)
+
+
 async def test_worker_that_is_told_to_leave_finishes_its_answer(
     http: httpx.AsyncClient, nats_client: Client, workers: dict[str, Process]
 ) -> None:
