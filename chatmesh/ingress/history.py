@@ -5,8 +5,9 @@ from __future__ import annotations
 from chatmesh.broker import HeldClaim, Queued, RequestQueue, Sessions, SessionState, Transcript
 from chatmesh.errors import BrokerError
 from chatmesh.ingress.answers import MessagePage, OneMessage, SessionPage
-from chatmesh.ingress.conversation import Turn, turns, waiting
+from chatmesh.ingress.conversation import assistant_row, rows, waiting
 from chatmesh.kernel.together import together
+from chatmesh.protocol.exchanges import Exchange, exchanges
 from chatmesh.protocol.positions import START, Position, Scope
 from chatmesh.protocol.records import Record
 from chatmesh.protocol.tokens import Token
@@ -56,15 +57,16 @@ class History:
     async def message(self, session_id: Token, message_id: Token) -> OneMessage:
         """One message: its state and full text."""
         try:
-            turn = await self._message(session_id, message_id)
+            found = await self._message(session_id, message_id)
         except BrokerError as error:
             raise _away() from error
-        if turn is None:
+        if found is None:
             raise Problem(404, "unknown_message", "This session has no such message.")
+        exchange, is_claimed = found
         return {
-            **turn.assistant_row(),
+            **assistant_row(exchange, is_claimed=is_claimed),
             "session_id": session_id,
-            "message": turn.asked.get("message", ""),
+            "message": exchange.asked.get("message", ""),
         }
 
     async def _page(self, session_id: Token, limit: int, after: str | None) -> MessagePage:
@@ -76,12 +78,14 @@ class History:
         if state.claim is None and not queued:
             raise Problem(404, "unknown_session", "Nobody has said anything in this session.")
         records, following = await self._records(session_id, cursor.seq, limit, state.floor)
-        shown = turns(records)
+        shown = [(exchange, False) for exchange in exchanges(records)]
         if following is None:
-            waits = self._waiting({turn.message_id for turn in shown}, queued, state.claim)
+            waits = _waiting({exchange.message_id for exchange, _ in shown}, queued, state.claim)
             shown += waits[: limit - len(shown)]
         return {
-            "messages": [row for turn in shown for row in turn.rows()],
+            "messages": [
+                row for exchange, is_claimed in shown for row in rows(exchange, is_claimed=is_claimed)
+            ],
             "position": scope.text(_position(cursor, records, following, state)),
             "next": None if following is None else scope.write(following.offset, 0, following.seq),
         }
@@ -112,15 +116,8 @@ class History:
                 return records, following
             seq = page.next_seq
 
-    def _waiting(self, told: set[Token], queued: list[Queued], held: HeldClaim | None) -> list[Turn]:
-        claimed = held.claim.message_id if held is not None else None
-        return [
-            waiting(entry.request, is_claimed=entry.request.message_id == claimed)
-            for entry in queued
-            if entry.request.message_id not in told
-        ]
-
-    async def _message(self, session_id: Token, message_id: Token) -> Turn | None:
+    async def _message(self, session_id: Token, message_id: Token) -> tuple[Exchange, bool] | None:
+        """The message, and whether a worker has it though no record tells of it yet."""
         queued, state = await together(
             self._queue.queued(session_id, limit=self._queue_limit + 1, seconds=READ_SECONDS),
             self._transcript.session(session_id, seconds=READ_SECONDS),
@@ -139,9 +136,19 @@ class History:
             records += page.records
             seq, more = page.next_seq, page.more
         if records:
-            return turns(records)[0]
-        waits = self._waiting(set(), queued, state.claim)
-        return next((turn for turn in waits if turn.message_id == message_id), None)
+            return exchanges(records)[0], False
+        waits = _waiting(set(), queued, state.claim)
+        return next((found for found in waits if found[0].message_id == message_id), None)
+
+
+def _waiting(told: set[Token], queued: list[Queued], held: HeldClaim | None) -> list[tuple[Exchange, bool]]:
+    """Those that wait in the queue, and which of them a worker has already."""
+    claimed = held.claim.message_id if held is not None else None
+    return [
+        (waiting(entry.request), entry.request.message_id == claimed)
+        for entry in queued
+        if entry.request.message_id not in told
+    ]
 
 
 def _position(

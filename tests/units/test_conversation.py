@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from chatmesh.ingress.conversation import Turn, turns, waiting
+from chatmesh.ingress.conversation import assistant_row, rows, user_row, waiting
+from chatmesh.ingress.conversation import status as status_of
+from chatmesh.protocol.exchanges import Exchange, exchanges
 from chatmesh.protocol.records import Record, asked
 from tests.units.made import chunk, record, request
 
@@ -12,13 +14,13 @@ ASKED = asked(request("What?", model="count"))
 FIRST = record(1, chunk(0, "a"), chunk(1, "b"), request=ASKED)
 
 
-def one(*records: Record) -> Turn:
-    (turn,) = turns(records)
-    return turn
+def one(*records: Record) -> Exchange:
+    (exchange,) = exchanges(records)
+    return exchange
 
 
 def test_a_message_is_a_row_of_the_user_and_one_of_the_assistant() -> None:
-    user, assistant = one(FIRST, record(2, chunk(2, "", final="stop"))).rows()
+    user, assistant = rows(one(FIRST, record(2, chunk(2, "", final="stop"))))
     assert user == {
         "message_id": "m",
         "role": "user",
@@ -55,32 +57,32 @@ def test_a_message_is_a_row_of_the_user_and_one_of_the_assistant() -> None:
 )
 def test_the_state_of_an_answer_follows_from_its_final(final: str | None, status: str) -> None:
     records = [FIRST] if final is None else [FIRST, record(2, chunk(2, "", final=final))]
-    turn = one(*records)
-    assert (turn.status, turn.finish_reason) == (status, final)
-    assert {row["status"] for row in turn.rows()} == {status}
+    exchange = one(*records)
+    assert (status_of(exchange), exchange.finish_reason) == (status, final)
+    assert {row["status"] for row in rows(exchange)} == {status}
 
 
 def test_a_stopped_answer_keeps_its_partial_text() -> None:
-    turn = one(FIRST, record(2, chunk(2, "", final="cancelled")))
-    assert turn.assistant_row()["content"] == "ab"
+    exchange = one(FIRST, record(2, chunk(2, "", final="cancelled")))
+    assert assistant_row(exchange)["content"] == "ab"
 
 
 def test_a_failed_answer_says_why_and_shows_no_error_as_text() -> None:
-    row = one(FIRST, record(2, chunk(2, "", final="error"))).assistant_row()
+    row = assistant_row(one(FIRST, record(2, chunk(2, "", final="error"))))
     assert row["error"] == {"code": "c", "message": "e"}
     assert row["content"] == "ab"
 
 
 def test_text_before_a_reset_is_no_part_of_the_answer() -> None:
-    turn = one(FIRST, record(2, chunk(2, "new"), reset="worker_changed", attempt=2))
-    assert turn.assistant_row()["content"] == "new"
-    assert (turn.assistant_row()["attempt"], turn.status) == (2, "running")
-    assert turn.user_row()["content"] == "What?"
+    exchange = one(FIRST, record(2, chunk(2, "new"), reset="worker_changed", attempt=2))
+    row = assistant_row(exchange)
+    assert (row["content"], row["attempt"], row["status"]) == ("new", 2, "running")
+    assert user_row(exchange)["content"] == "What?"
 
 
 def test_metadata_and_notices_are_no_text() -> None:
     other = [chunk(2, "no") | {"chunk_type": kind} for kind in ("metadata", "system")]
-    assert one(FIRST, record(2, *other)).assistant_row()["content"] == "ab"
+    assert assistant_row(one(FIRST, record(2, *other)))["content"] == "ab"
 
 
 def test_messages_stand_in_the_order_in_which_they_began() -> None:
@@ -89,7 +91,7 @@ def test_messages_stand_in_the_order_in_which_they_began() -> None:
         record(2, chunk(0, message="two", final="cancelled"), message="two"),
         record(3, chunk(1, message="one", final="stop"), message="one"),
     ]
-    assert [(turn.message_id, turn.status) for turn in turns(records)] == [
+    assert [(exchange.message_id, status_of(exchange)) for exchange in exchanges(records)] == [
         ("one", "done"),
         ("two", "stopped"),
     ]
@@ -97,7 +99,7 @@ def test_messages_stand_in_the_order_in_which_they_began() -> None:
 
 @pytest.mark.parametrize(("is_claimed", "status"), [(False, "queued"), (True, "running")])
 def test_a_message_without_a_record_has_its_place_and_an_empty_answer(is_claimed: bool, status: str) -> None:
-    user, assistant = waiting(request("What?", model="echo"), is_claimed=is_claimed).rows()
+    user, assistant = rows(waiting(request("What?", model="echo")), is_claimed=is_claimed)
     assert (user["content"], user["status"]) == ("What?", status)
     assert (assistant["content"], assistant["status"]) == ("", status)
     assert (assistant["finish_reason"], assistant["created_at"]) == (None, None)
@@ -105,15 +107,15 @@ def test_a_message_without_a_record_has_its_place_and_an_empty_answer(is_claimed
 
 def test_what_is_waiting_and_what_is_told_have_the_same_user_row() -> None:
     told = one(record(1, chunk(0), request=asked(request("What?", model="count"))))
-    assert told.user_row() == waiting(request("What?", model="count"), is_claimed=True).user_row()
+    assert user_row(told) == user_row(waiting(request("What?", model="count")), is_claimed=True)
 
 
 @pytest.mark.parametrize("metadata", [None, "x", [], {"finish_reason": 5}, {}])
 def test_a_final_of_somebody_else_with_odd_metadata_spoils_no_history(metadata: object) -> None:
     odd = chunk(0, final="stop") | {"metadata": metadata}
-    turn = one(record(1, odd))
-    assert (turn.status, turn.finish_reason) == ("done", None)
+    exchange = one(record(1, odd))
+    assert (status_of(exchange), exchange.finish_reason) == ("done", None)
 
 
 def test_no_records_are_no_turns() -> None:
-    assert turns([]) == []
+    assert exchanges([]) == []
