@@ -7,6 +7,7 @@ from typing import Any
 
 import orjson
 
+from chatmesh.errors import ProtocolError
 from chatmesh.protocol.jsontext import clean_text
 from chatmesh.protocol.timestamps import iso
 from chatmesh.protocol.tokens import Token
@@ -41,6 +42,7 @@ class ChunkEncoder:
         self.next_id = next_id
         self.tokens = tokens
         self._digest = hashlib.sha256(told.encode())
+        self._notes: dict[str, Any] = {}
 
     def restart(self) -> None:
         """What was shown is void. Ids go on: none comes twice."""
@@ -58,6 +60,21 @@ class ChunkEncoder:
             for at in range(0, len(text), self._max_text)
         ]
 
+    def structured(self, data: dict[str, Any], unix_seconds: float) -> bytes:
+        """A tool call, reasoning: JSON in a `metadata` chunk. Raises ProtocolError where it is no JSON, or past
+        `max_text`: it can't be split."""
+        try:
+            text = orjson.dumps(data).decode()
+        except orjson.JSONEncodeError as error:
+            raise ProtocolError(f"a structured piece of the answer is no JSON: {error}") from error
+        if len(text) > self._max_text:
+            raise ProtocolError(f"a structured piece of {len(text)} characters is past {self._max_text}")
+        return self._chunk(text, "metadata", unix_seconds, self._metadata)
+
+    def note(self, **notes: Any) -> None:
+        """For the final chunk's metadata."""
+        self._notes |= notes
+
     def final(self, finish_reason: str, unix_seconds: float) -> bytes:
         """The end of an answer: stop, length, tool_calls, content_filter or cancelled."""
         return self._chunk("", "content", unix_seconds, self._end(finish_reason), is_final=True)
@@ -68,11 +85,15 @@ class ChunkEncoder:
         return self._chunk("", "error", unix_seconds, self._end("error"), is_final=True, error=error)
 
     def _end(self, finish_reason: str) -> dict[str, Any]:
-        return self._metadata | {
-            "finish_reason": finish_reason,
-            "tokens_used": self.tokens,
-            "digest": f"sha256:{self._digest.hexdigest()}",
-        }
+        return (
+            self._metadata
+            | self._notes
+            | {
+                "finish_reason": finish_reason,
+                "tokens_used": self.tokens,
+                "digest": f"sha256:{self._digest.hexdigest()}",
+            }
+        )
 
     def _chunk(
         self,

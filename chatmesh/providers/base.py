@@ -7,35 +7,74 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Protocol
 
+Message = dict[str, Any]
+"""`{"role": "user" | "assistant" | "system" | "tool", "content": …}`, and what else OpenAI's chat completions know of it."""
+
 
 @dataclass(frozen=True, slots=True)
 class Prompt:
-    """What to answer, and for whom. `context` is the request's, with the provider's own keys in it. `attempt` counts the
-    workers that have tried before, from 1."""
+    """What to answer, and for whom. `context` is the request's, with the provider's own keys in it; `history` are the
+    messages before, oldest first, from the session or from the request. `attempt` counts the workers that have tried
+    before, from 1."""
 
     model: str
     message: str
     context: dict[str, Any] = field(default_factory=dict)
+    history: tuple[Message, ...] = ()
     session_id: str = ""
     message_id: str = ""
     user_id: str = ""
     attempt: int = 1
 
+    @property
+    def system(self) -> str | None:
+        """The system prompt, if there is one."""
+        system = self.context.get("system_prompt")
+        return system if isinstance(system, str) and system else None
+
 
 @dataclass(frozen=True, slots=True)
 class Resume:
-    """What an earlier attempt has already shown: its text, and in how many content chunks."""
+    """What an earlier attempt has already shown: its text, and in how many content chunks. `is_void`: it has shown what
+    can't be gone on with, such as half a tool call, so that every provider begins anew."""
 
     text: str = ""
     chunks: int = 0
+    is_void: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """Tokens as the provider counts them. `more`: what else it says, such as cached tokens."""
+
+    prompt_tokens: int
+    completion_tokens: int
+    more: dict[str, Any] = field(default_factory=dict)
+
+    def wire(self) -> dict[str, Any]:
+        total = self.prompt_tokens + self.completion_tokens
+        return {
+            "prompt_tokens": self.prompt_tokens,
+            "completion_tokens": self.completion_tokens,
+            "total_tokens": total,
+            **self.more,
+        }
 
 
 @dataclass(frozen=True, slots=True)
 class Delta:
-    """A piece of an answer; one becomes one chunk. `finish_reason` stands in the last one only."""
+    """A piece of an answer; one becomes one chunk.
+
+    `data` is a structured piece, which becomes a `metadata` chunk: `{"type": "reasoning", "text"}`, or `{"type":
+    "tool_call", "index", "id"?, "name"?, "arguments"?}`, a fragment as OpenAI streams it. `finish_reason` stands in the
+    last one only; `usage` in any, the last one counts. `notes` go into the final chunk's metadata.
+    """
 
     text: str = ""
     finish_reason: str | None = None
+    data: dict[str, Any] | None = None
+    usage: Usage | None = None
+    notes: dict[str, Any] = field(default_factory=dict)
 
 
 class Continuation(StrEnum):
@@ -54,8 +93,10 @@ class Continuation(StrEnum):
 class Provider(Protocol):
     """Yields deltas; the last has a `finish_reason`. Raises ProviderError where it fails. An iterator that ends without
     a finish reason has failed, too. Closing the iterator stops the work at the model at once. With RESTART it never gets
-    anything to resume."""
+    anything to resume. One that does not read the history is spared it."""
 
     @property
     def continuation(self) -> Continuation: ...
+    @property
+    def reads_history(self) -> bool: ...
     def generate(self, prompt: Prompt, resume: Resume) -> AsyncIterator[Delta]: ...

@@ -25,6 +25,7 @@ class Demo:
 
     models = ("demo", "echo", "count")
     continuation = Continuation.EXACT
+    reads_history = False
 
     def __init__(self, tokens_per_second: float = 0.0) -> None:
         self._tokens_per_second = tokens_per_second

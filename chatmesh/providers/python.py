@@ -26,6 +26,8 @@ Function = Callable[[Prompt, Resume], AsyncGenerator[str | Delta, None]]
 class Python:
     """One function. `continuation`: what it does with what was already said."""
 
+    reads_history = True
+
     def __init__(self, function: Function, continuation: Continuation) -> None:
         self._function = function
         self.continuation = continuation

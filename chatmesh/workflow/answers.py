@@ -134,7 +134,7 @@ class Answers:
             user_id=request.user_id,
             attempt=claimed.attempt,
         )
-        resume = Resume(told.text, told.content_chunks)
+        resume = Resume(told.text, told.content_chunks, told.is_void)
         # A task of its own, so that a stop reaches a provider that is silent.
         return await running.work(
             asyncio.create_task(generate(provider, prompt, resume, running.lane, encoder))

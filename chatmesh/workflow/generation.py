@@ -8,7 +8,7 @@ from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from typing import cast
 
-from chatmesh.errors import ProviderError
+from chatmesh.errors import ProtocolError, ProviderError
 from chatmesh.protocol.encoder import ChunkEncoder
 from chatmesh.providers import Continuation, Delta, Prompt, Provider, Resume
 from chatmesh.providers.overlap import Overlap
@@ -45,8 +45,9 @@ async def generate(
 async def _write(
     provider: Provider, prompt: Prompt, resume: Resume, lane: LanePort, encoder: ChunkEncoder
 ) -> str:
-    restarts = bool(resume.text) and provider.continuation is Continuation.RESTART
-    overlap = Overlap(resume.text if provider.continuation is Continuation.OVERLAP else "")
+    restarts = resume.is_void or (bool(resume.text) and provider.continuation is Continuation.RESTART)
+    repeats = provider.continuation is Continuation.OVERLAP and not restarts
+    overlap = Overlap(resume.text if repeats else "")
     generated = provider.generate(prompt, Resume() if restarts else resume)
     is_first = True
     async with aclosing(cast("AsyncGenerator[Delta, None]", generated)) as deltas:
@@ -56,19 +57,35 @@ async def _write(
                 restarts = False
                 encoder.restart()
                 lane.reset(RESTARTED)
-            now = time.time()
-            text = overlap.feed(delta.text)
-            if delta.finish_reason is not None:
-                text += overlap.end()
-            for chunk in encoder.content(text, now) if text else ():
+            chunks = _chunks(delta, overlap, encoder)
+            for chunk in chunks:
                 lane.write(chunk, urgent=is_first)
             if delta.finish_reason is not None:
-                lane.write_final(encoder.final(delta.finish_reason, now))
+                lane.write_final(encoder.final(delta.finish_reason, time.time()))
                 return delta.finish_reason
-            if is_first and text:
+            if is_first and chunks:
                 # A provider that never waits would keep the batcher from sending the first chunk at once.
                 is_first = False
                 await asyncio.sleep(0)
             elif not lane.has_room:
                 await lane.wait_room()
     raise ProviderError("the model's answer ended without saying why", code="provider_incomplete")
+
+
+def _chunks(delta: Delta, overlap: Overlap, encoder: ChunkEncoder) -> list[bytes]:
+    """What becomes of a delta; nothing while it may still be a repetition."""
+    now = time.time()
+    if delta.usage is not None:
+        encoder.note(usage=delta.usage.wire())
+    if delta.notes:
+        encoder.note(**delta.notes)
+    text = overlap.feed(delta.text) if delta.text else ""
+    if delta.data is not None or delta.finish_reason is not None:
+        text += overlap.end()
+    chunks = encoder.content(text, now) if text else []
+    if delta.data is not None:
+        try:
+            chunks.append(encoder.structured(delta.data, now))
+        except ProtocolError as error:
+            raise ProviderError(error.what, code="provider_invalid") from error
+    return chunks

@@ -80,9 +80,14 @@ def plan(message_id: Token, claim: HeldClaim | None, own: Record | None, previou
     return Recount(claim)
 
 
+TOOL_CALL = '"type":"tool_call"'
+"""In a structured chunk's JSON this stands for a tool call only: inside a text the quotes would be escaped."""
+
+
 @dataclass(frozen=True, slots=True)
 class Told:
-    """What earlier attempts at a message have already stored."""
+    """What earlier attempts at a message have already stored. `is_void`: there is more than text to it, half a tool call
+    or thoughts before any text, and nobody can go on behind that."""
 
     text: str = ""
     content_chunks: int = 0
@@ -90,6 +95,7 @@ class Told:
     offset: int = 0
     records: int = 0
     final: Record | None = None
+    is_void: bool = False
 
 
 def told(records: list[Record], message_id: Token, offset: int) -> Told:
@@ -97,6 +103,7 @@ def told(records: list[Record], message_id: Token, offset: int) -> Told:
     before the first of them. What was shown before a reset does not count, but its chunk ids are never used again."""
     texts: list[str] = []
     next_chunk_id, count = 0, 0
+    has_calls = has_thoughts = False
     final: Record | None = None
     for record in records:
         offset = record.offset
@@ -105,11 +112,16 @@ def told(records: list[Record], message_id: Token, offset: int) -> Told:
         count += 1
         if record.reset is not None:
             texts.clear()
+            has_calls = has_thoughts = False
         for chunk in record.chunks:
             # A field may lack: what is no chunk of ours must not stop every turn at this message.
             if isinstance(number := chunk.get("chunk_id"), int):
                 next_chunk_id = number + 1
             if chunk.get("chunk_type") == "content" and not chunk.get("is_final"):
                 texts.append(str(chunk.get("chunk", "")))
+            elif chunk.get("chunk_type") == "metadata":
+                has_thoughts = True
+                has_calls = has_calls or TOOL_CALL in str(chunk.get("chunk", ""))
         final = record if record.final is not None else final
-    return Told("".join(texts), len(texts), next_chunk_id, offset, count, final)
+    is_void = has_calls or (has_thoughts and not texts)
+    return Told("".join(texts), len(texts), next_chunk_id, offset, count, final, is_void)

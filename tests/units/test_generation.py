@@ -14,7 +14,7 @@ import pytest
 from chatmesh.errors import FencedError, ProviderError
 from chatmesh.protocol.encoder import ChunkEncoder
 from chatmesh.protocol.tokens import Token
-from chatmesh.providers import Continuation, Delta, Prompt, Resume
+from chatmesh.providers import Continuation, Delta, Prompt, Resume, Usage
 from chatmesh.workflow.generation import generate
 from tests.units.made import SESSION
 from tests.units.virtual import timeless, turns
@@ -81,6 +81,7 @@ class Scripted:
     ) -> None:
         self._steps = steps
         self.continuation = continuation
+        self.reads_history = False
         self.is_closed = False
         self.resume: Resume | None = None
 
@@ -285,3 +286,54 @@ async def test_a_repetition_of_what_was_shown_is_trimmed() -> None:
     )
     assert "".join(lane.texts) == "and more."
     assert lane.written[-1]["metadata"]["digest"] == digest("This was shown last, and more.")
+
+
+@timeless
+async def test_structured_pieces_are_metadata_chunks_in_their_place_and_no_text() -> None:
+    call = {"type": "tool_call", "index": 0, "id": "c1", "name": "look", "arguments": ""}
+    lane = FakeLane()
+    await generate(
+        Scripted(Delta("a"), Delta(data=call), Delta("", "tool_calls")), PROMPT, Resume(), lane, writer()
+    )
+    assert [chunk["chunk_type"] for chunk in lane.written] == ["content", "metadata", "content"]
+    assert json.loads(lane.texts[1]) == call
+    assert lane.written[-1]["metadata"]["digest"] == digest("a")
+    assert lane.written[-1]["metadata"]["tokens_used"] == 1
+
+
+@pytest.mark.parametrize("data", [{"type": "reasoning", "text": "x" * 200}, {"type": object()}])
+@timeless
+async def test_a_structured_piece_that_is_no_json_or_too_large_ends_the_answer(data: dict[str, Any]) -> None:
+    lane = FakeLane()
+    assert await generate(Scripted(Delta(data=data)), PROMPT, Resume(), lane, writer()) == "error"
+    assert lane.written[-1]["error"]["code"] == "provider_invalid"
+
+
+@timeless
+async def test_the_last_usage_and_every_note_stand_in_the_final_chunk() -> None:
+    lane = FakeLane()
+    deltas = [
+        Delta("a", usage=Usage(5, 1)),
+        Delta("b", usage=Usage(5, 2, {"cached_tokens": 3}), notes={"dropped": ["top_k"]}),
+        Delta("", "stop"),
+    ]
+    await generate(Scripted(*deltas), PROMPT, Resume(), lane, writer())
+    metadata = lane.written[-1]["metadata"]
+    assert metadata["usage"] == {
+        "prompt_tokens": 5,
+        "completion_tokens": 2,
+        "total_tokens": 7,
+        "cached_tokens": 3,
+    }
+    assert metadata["dropped"] == ["top_k"]
+
+
+@timeless
+async def test_what_nobody_can_go_on_behind_is_taken_back_whatever_the_provider_can() -> None:
+    lane = FakeLane()
+    provider = Scripted(Delta("x"), Delta("", "stop"))
+    resume = Resume("ab", 2, is_void=True)
+    await generate(provider, PROMPT, resume, lane, writer(tokens=2, next_id=4, told="ab"))
+    assert provider.resume == Resume()
+    assert lane.resets == [(0, "restarted")]
+    assert lane.written[-1]["metadata"]["digest"] == digest("x")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -106,3 +108,27 @@ def test_a_chunk_of_somebody_else_that_lacks_fields_stops_no_turn() -> None:
     odd = record(1, {}, {"chunk_id": "x", "chunk": 5}, chunk(3, "a"), {"chunk_id": None})
     summed = told([odd], M, 0)
     assert (summed.text, summed.next_chunk_id) == ("a", 4)
+
+
+CALL = chunk(1, '{"type":"tool_call","index":0}') | {"chunk_type": "metadata"}
+THOUGHT = chunk(1, '{"type":"reasoning","text":"\\"type\\":\\"tool_call\\""}') | {"chunk_type": "metadata"}
+
+
+@pytest.mark.parametrize(
+    ("chunks", "is_void"),
+    [
+        pytest.param([chunk(0)], False, id="text"),
+        pytest.param([chunk(0), CALL], True, id="a tool call behind text"),
+        pytest.param([THOUGHT], True, id="thoughts only"),
+        pytest.param([THOUGHT, chunk(2)], False, id="text behind thoughts"),
+        pytest.param([], False, id="nothing"),
+    ],
+)
+def test_half_a_tool_call_or_thoughts_alone_can_not_be_gone_on_with(
+    chunks: list[dict[str, Any]], is_void: bool
+) -> None:
+    assert told([record(1, *chunks)], M, 0).is_void is is_void
+
+
+def test_a_reset_takes_back_a_tool_call_too() -> None:
+    assert not told([record(1, CALL), record(2, chunk(2), reset="x")], M, 0).is_void
