@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+import structlog
 from nats.aio.client import Client
+from structlog.testing import capture_logs
 
 from tests.support.broker import Broker
 from tests.support.cluster import Cluster
@@ -61,3 +64,11 @@ def chatmesh(tmp_path: Path) -> Iterator[Callable[..., Process]]:
     yield start
     for process in begun:
         process.kill()
+
+
+@pytest.fixture
+def logs() -> Iterator[list[Any]]:
+    """Every log line of this process."""
+    structlog.configure(cache_logger_on_first_use=False)
+    with capture_logs() as lines:
+        yield lines

@@ -38,6 +38,8 @@ PURE = (
     "protocol",
     "errors.py",
     "kernel/restarts.py",
+    "broker/silence.py",
+    "broker/storage.py",
     "broker/streams.py",
     "devbroker/configuration.py",
     "relay/batching.py",

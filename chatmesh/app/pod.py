@@ -82,7 +82,12 @@ def _server(process: Process, hub: Hub, streams: EventStreams, roster: Roster) -
     limit = config.sessions.queue_limit
     stopping = Stopping(broker.queue, broker.transcript, queue_limit=limit)
     ingress = Ingress(
-        Intake(broker.queue, broker.transcript, IntakeSettings(config.sessions.on_busy, limit)),
+        Intake(
+            broker.queue,
+            broker.transcript,
+            IntakeSettings(config.sessions.on_busy, limit),
+            full=lambda: broker.storage.full,
+        ),
         History(broker.queue, broker.transcript, broker.sessions, queue_limit=limit),
         stopping,
         Erasing(broker.queue, broker.transcript, stopping, queue_limit=limit),

@@ -7,7 +7,7 @@ a limit where there was none, refusing instead of evicting, direct reads. Anythi
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -43,6 +43,11 @@ class Difference:
     actual: Any
     is_harmless: bool
 
+    @property
+    def is_roomier(self) -> bool:
+        """More room than declared: what an operator gives a stream that fills up. It stays, and stops nobody."""
+        return self.field == "max_bytes" and int(self.actual) > int(self.declared)
+
     def __str__(self) -> str:
         return f"{self.where}: {self.field} is {self.actual!r}, declared {self.declared!r}"
 
@@ -57,17 +62,24 @@ class StreamState:
     differences: tuple[Difference, ...] = ()
 
 
-async def ensure_stream(api: JetStreamApi, spec: StreamSpec, *, apply: bool = False) -> StreamState:
-    """Creates or checks one stream. Raises StreamDriftError where it differs in what is not harmless, unless `apply`."""
+async def ensure_stream(
+    api: JetStreamApi, spec: StreamSpec, *, on_info: Callable[[dict[str, Any]], None] = lambda _info: None
+) -> StreamState:
+    """Creates or checks one stream. Raises StreamDriftError where it differs in what is not harmless. `on_info` gets
+    JetStream's account of a stream that exists, however it differs."""
     try:
         info = await api.call(f"STREAM.INFO.{spec.name}")
     except ApiError as error:
         if error.code != STREAM_NOT_FOUND:
             raise
         return await _create(api, spec)
-    found = differences(spec.name, spec.wire(), info["config"])
-    serious = [difference for difference in found if not difference.is_harmless]
-    if serious and not apply:
+    on_info(info)
+    found = [
+        difference
+        for difference in differences(spec.name, spec.wire(), info["config"])
+        if not difference.is_roomier
+    ]
+    if serious := [difference for difference in found if not difference.is_harmless]:
         raise _drift(serious)
     if found:
         log.info("broker.stream_updated", stream=spec.name, changes=[str(difference) for difference in found])

@@ -17,6 +17,8 @@ from nats.aio.msg import Msg
 
 from chatmesh.broker.connection import Connection
 from chatmesh.broker.replies import Replies
+from chatmesh.broker.silence import Silence
+from chatmesh.broker.streams import stream_of
 from chatmesh.errors import (
     BrokerError,
     BrokerUnreachableError,
@@ -73,6 +75,7 @@ class _Entry:
     reply: str = ""
     next_send: float = 0.0
     was_sent: bool = False
+    is_unanswered: bool = False
     began: float = field(default_factory=time.monotonic)
 
 
@@ -82,13 +85,14 @@ class Publisher(Service):
     def __init__(
         self, connection: Connection, replies: Replies, *, on_unheard: Callable[[], None] = lambda: None
     ) -> None:
-        """`on_unheard` is told, often perhaps, when no stream listens to a subject."""
+        """`on_unheard` is told, often perhaps, when no stream listens to a subject, or one is full."""
         self._connection = connection
         self._replies = replies
         self._on_unheard = on_unheard
         self._pending: dict[str, _Entry] = {}
         self._draining = asyncio.Event()
         self._kick = asyncio.Event()
+        self._silence = Silence()
         connection.on_change(self._kick.set)
 
     async def publish(
@@ -182,6 +186,8 @@ class Publisher(Service):
             if now >= entry.deadline:
                 self._finish(entry, self._too_late(entry))
             elif now >= entry.next_send and self._connection.is_connected:
+                if entry.is_unanswered:
+                    self._note_unanswered(entry, now)
                 await self._transmit(entry)
 
     async def _transmit(self, entry: _Entry) -> None:
@@ -195,11 +201,23 @@ class Publisher(Service):
             return
         if entry.was_sent:
             metrics.publish_retries.inc()
-        entry.was_sent = True
+        entry.was_sent = entry.is_unanswered = True
+
+    def _note_unanswered(self, entry: _Entry, now: float) -> None:
+        stream = stream_of(entry.subject)
+        metrics.publish_unanswered.labels(stream).inc()
+        if (seconds := self._silence.unanswered(stream, entry.next_send - RESEND_SECONDS, now)) is not None:
+            log.error("broker.not_storing", stream=stream, subject=entry.subject, seconds=round(seconds, 1))
+
+    def _note_stored(self, entry: _Entry) -> None:
+        stream = stream_of(entry.subject)
+        if self._silence.stored(stream):
+            log.info("broker.storing_again", stream=stream)
 
     # --- acknowledgements ------------------------------------------------------------------------------------------
 
     def _on_reply(self, entry: _Entry, message: Msg) -> bool:
+        entry.is_unanswered = False
         status = message.headers.get(headers.STATUS) if message.headers else None
         if status is not None:
             # 503: no stream listens, as while a leader is chosen or a broker restarts, or where it was deleted.
@@ -210,11 +228,15 @@ class Publisher(Service):
         error = answer.get("error")
         if error is None:
             metrics.publish_seconds.observe(time.monotonic() - entry.began)
+            self._note_stored(entry)
             self._finish(entry, PubAck(answer["seq"], bool(answer.get("duplicate"))))
             return True
+        is_full = error.get("err_code") in FULL
+        if is_full:
+            self._on_unheard()
         # A full stream says 503 too. Who waits for the answer hears of it; a record is kept until there is room.
-        is_full = error.get("err_code") in FULL and not entry.waits_for_room
-        if error.get("err_code") in TRANSIENT or (error.get("code") == 503 and not is_full):
+        is_final = is_full and not entry.waits_for_room
+        if error.get("err_code") in TRANSIENT or (error.get("code") == 503 and not is_final):
             entry.next_send = time.monotonic() + AGAIN_SECONDS
             return False
         self._finish(entry, _refusal(entry.subject, error))

@@ -24,6 +24,13 @@ REGISTRY_MAX_AGE_SECONDS = 48 * 3600
 
 NANOSECONDS = 1_000_000_000
 
+_STREAM_OF = {"workflow": REQUESTS, "session": TRANSCRIPT, "registry": REGISTRY, "dead": DEAD_LETTERS}
+
+
+def stream_of(subject: str) -> str:
+    """The stream that stores what is published on one of our subjects with an acknowledgement."""
+    return _STREAM_OF.get(subject.split(".", 2)[1], "")
+
 
 @dataclass(frozen=True, slots=True)
 class StreamSpec:

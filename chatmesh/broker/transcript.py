@@ -6,19 +6,26 @@ under whose token it was written is the session's last one.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import asyncio
+import time
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 
 from chatmesh.broker.direct_get import DirectGet, Stored
 from chatmesh.broker.publisher import Done, Publisher
 from chatmesh.broker.streams import TRANSCRIPT
-from chatmesh.errors import FencedError, ProtocolError
+from chatmesh.errors import BrokerUnreachableError, FencedError, ProtocolError
 from chatmesh.protocol import headers, subjects
 from chatmesh.protocol.records import TOMBSTONE, Claim, Erasure, Record
 from chatmesh.protocol.tokens import Token
 from chatmesh.telemetry import get_logger, metrics
 
 log = get_logger("broker")
+
+PAGE_RECORDS = 256
+
+LAG_SECONDS = 0.01
+"""Before a replica is asked again that has not stored yet what another one has acknowledged: 1 to 20 ms as a rule."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,6 +198,37 @@ class Transcript:
             next_seq,
             page.more,
         )
+
+    async def records_before(
+        self, session_id: Token, token: int, *, seq: int, seconds: float
+    ) -> AsyncIterator[Record]:
+        """Every record of the session from `seq` up to the claim `token`, oldest first.
+
+        With several servers a page may come from one that has not stored yet what the others have acknowledged, and
+        whose last record would be taken for the last there is. So the claim itself is read along, and until it is seen
+        nothing is known to be whole. Raises BrokerUnreachableError where it is not seen within `seconds`.
+        """
+        deadline = time.monotonic() + seconds
+        while seq <= token:
+            page = await self._direct_get.page(
+                TRANSCRIPT, subjects.session_log(session_id), seq=seq, limit=PAGE_RECORDS, seconds=seconds
+            )
+            for stored in page.messages:
+                seq = stored.seq + 1
+                if (
+                    stored.seq < token
+                    and subjects.is_record(stored.subject)
+                    and (record := _readable(stored))
+                ):
+                    yield record
+            if seq <= token and not page.more:
+                if time.monotonic() >= deadline:
+                    raise BrokerUnreachableError(
+                        f"the claim {token} was acknowledged, but the server that was asked does not have it",
+                        where=TRANSCRIPT,
+                        mend="Look whether its replicas are current (`nats stream info`).",
+                    )
+                await asyncio.sleep(LAG_SECONDS)
 
     async def claim(self, claim: Claim, *, after: int, seconds: float) -> int | None:
         """Writes a claim where `after` is the session's last one (0: none). Returns its token; None where somebody

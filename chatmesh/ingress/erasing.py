@@ -6,7 +6,8 @@ import secrets
 import time
 
 from chatmesh.broker import RequestQueue, Transcript
-from chatmesh.errors import BrokerError, CapacityError, PublishUnknownError
+from chatmesh.errors import BrokerError, CapacityError, PublishUnknownError, StorageFullError
+from chatmesh.ingress.refusals import storage_full
 from chatmesh.ingress.stopping import Stopping
 from chatmesh.kernel.together import together
 from chatmesh.protocol.messages import WorkflowRequest
@@ -33,11 +34,14 @@ class Erasing:
         self._queue_limit = queue_limit
 
     async def erase(self, session_id: Token) -> None:
-        """Returns once reads are 404. Raises Problem 404 `unknown_session`, 503 `broker_away`, 504 `erase_unknown`."""
+        """Returns once reads are 404. Raises Problem 404 `unknown_session`, 503 `broker_away` or
+        `storage_full`, 504 `erase_unknown`."""
         try:
             await self._erase(session_id)
         except PublishUnknownError as error:
             raise Problem(504, "erase_unknown", "It may not have been erased; repeat it.") from error
+        except StorageFullError as error:
+            raise storage_full("Nothing was erased: the storage is full.") from error
         except (BrokerError, CapacityError) as error:
             raise Problem(503, "broker_away", "Nothing was erased.", retry_after_seconds=2) from error
 
@@ -52,7 +56,11 @@ class Erasing:
         now = iso(time.time())
         request = WorkflowRequest(erase_id, session_id, "", "", {}, now, erase_id)
         ack = await self._queue.submit_erase(session_id, erase_id, request.encode(), seconds=STORE_SECONDS)
-        await self._transcript.mark_erased(session_id, erase_id, ack.seq, now, seconds=STORE_SECONDS)
-        for entry in queued:
-            await self._stopping.store(session_id, entry.request.message_id)
+        try:
+            await self._transcript.mark_erased(session_id, erase_id, ack.seq, now, seconds=STORE_SECONDS)
+            for entry in queued:
+                await self._stopping.store(session_id, entry.request.message_id)
+        except BrokerError as error:
+            # The request is stored, so a worker will erase the session; only its reads are not 404 yet.
+            raise PublishUnknownError("the session is not marked as erased yet", where=session_id) from error
         log.info("ingress.erased", session_id=session_id)

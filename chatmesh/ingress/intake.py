@@ -6,9 +6,10 @@ Where that is refused, the queue is looked at: a repetition is recognised, a ful
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from chatmesh.broker import RequestQueue, Transcript
+from chatmesh.broker import Queued, RequestQueue, Transcript
 from chatmesh.errors import (
     BrokerUnreachableError,
     CapacityError,
@@ -17,6 +18,7 @@ from chatmesh.errors import (
     PublishUnknownError,
     StorageFullError,
 )
+from chatmesh.ingress.refusals import storage_full
 from chatmesh.protocol.messages import WorkflowRequest
 from chatmesh.telemetry import get_logger, metrics
 from chatmesh.web import Problem
@@ -51,10 +53,19 @@ class Accepted:
 class Intake:
     """Stateless: what is known of a message is in the broker, so any pod recognises it."""
 
-    def __init__(self, queue: RequestQueue, transcript: Transcript, settings: IntakeSettings) -> None:
+    def __init__(
+        self,
+        queue: RequestQueue,
+        transcript: Transcript,
+        settings: IntakeSettings,
+        *,
+        full: Callable[[], str | None],
+    ) -> None:
+        """`full` names the stream that is so full that nothing new is taken, or None."""
         self._queue = queue
         self._transcript = transcript
         self._settings = settings
+        self._full = full
 
     async def accept(self, request: WorkflowRequest, *, may_be_known: bool) -> Accepted:
         """Returns once JetStream has the message. `may_be_known`: its id came from the client, so it may have been sent
@@ -62,6 +73,8 @@ class Intake:
         try:
             if may_be_known and (accepted := await self._answered(request)) is not None:
                 return accepted
+            if (full := self._full()) is not None:
+                return await self._accept_known(request, full, may_be_known=may_be_known)
             try:
                 ack = await self._queue.submit(request, only_if_free=True, seconds=ACCEPT_SECONDS)
             except FencedError:
@@ -72,14 +85,17 @@ class Intake:
             raise _refused(error, request) from error
         return self._took(request)
 
+    async def _accept_known(self, request: WorkflowRequest, full: str, *, may_be_known: bool) -> Accepted:
+        """Nothing new is taken: what room is left is for the answers that run. What was accepted before, was."""
+        if may_be_known and (accepted := self._same_of(request, await self._queued(request))) is not None:
+            return accepted
+        raise storage_full(f"Nothing was accepted: {full} is nearly full.")
+
     async def _accept_busy(self, request: WorkflowRequest) -> Accepted:
         """Something of the session is queued or running: perhaps this very message."""
-        queued = await self._queue.queued(
-            request.session_id, limit=self._settings.queue_limit + 1, seconds=READ_SECONDS
-        )
-        for entry in queued:
-            if entry.request.message_id == request.message_id:
-                return self._same(request, entry.request.digest(), entry.request.correlation_id)
+        queued = await self._queued(request)
+        if (accepted := self._same_of(request, queued)) is not None:
+            return accepted
         on_busy = request.context.get("on_busy") or self._settings.on_busy
         if queued and on_busy == "reject":
             raise Problem(
@@ -110,16 +126,24 @@ class Intake:
 
     async def _recognise(self, request: WorkflowRequest) -> Accepted:
         """JetStream had the id already: it is queued, running or answered; which one decides whose body counts."""
-        for entry in await self._queue.queued(
-            request.session_id, limit=self._settings.queue_limit + 1, seconds=READ_SECONDS
-        ):
-            if entry.request.message_id == request.message_id:
-                return self._same(request, entry.request.digest(), entry.request.correlation_id)
+        if (accepted := self._same_of(request, await self._queued(request))) is not None:
+            return accepted
         if (answered := await self._answered(request)) is not None:
             return answered
         # It was erased with its session, so this is a new message, though JetStream still remembers the id.
         await self._queue.submit(request, only_if_free=False, seconds=ACCEPT_SECONDS, again=True)
         return self._took(request)
+
+    async def _queued(self, request: WorkflowRequest) -> list[Queued]:
+        return await self._queue.queued(
+            request.session_id, limit=self._settings.queue_limit + 1, seconds=READ_SECONDS
+        )
+
+    def _same_of(self, request: WorkflowRequest, queued: Sequence[Queued]) -> Accepted | None:
+        for entry in queued:
+            if entry.request.message_id == request.message_id:
+                return self._same(request, entry.request.digest(), entry.request.correlation_id)
+        return None
 
     def _same(self, request: WorkflowRequest, digest: str, correlation_id: str) -> Accepted:
         if request.digest() != digest:
@@ -152,9 +176,7 @@ def _refused(error: Exception, request: WorkflowRequest) -> Problem:
             503, "broker_away", "Nothing was accepted: NATS is away.", retry_after_seconds=RETRY_AFTER_SECONDS
         )
     if isinstance(error, StorageFullError):
-        return Problem(
-            503, "storage_full", "Nothing was accepted: the storage is full.", retry_after_seconds=30
-        )
+        return storage_full("Nothing was accepted: the storage is full.")
     log.error(
         "ingress.refused", session_id=request.session_id, message_id=request.message_id, error=str(error)
     )

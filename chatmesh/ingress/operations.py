@@ -18,6 +18,7 @@ _LIMIT = Parameter("query", "limit", Limit, "How many, at most.")
 _AFTER = Parameter("query", "after", str, "The `next` of the page before.")
 _ID = ("invalid_id",)
 _AWAY = ("broker_away",)
+_NOT_STORED = ("broker_away", "storage_full")
 
 POST_MESSAGE = Operation(
     "postMessage",
@@ -87,7 +88,7 @@ DELETE_MESSAGE = Operation(
         200: Answer("It has ended already.", OneMessage),
         202: Answer("The stop is stored; the stream gets its final chunk.", MessageStopping),
     },
-    {404: ("unknown_message",), 422: _ID, 503: _AWAY, 504: ("stop_unknown",)},
+    {404: ("unknown_message",), 422: _ID, 503: _NOT_STORED, 504: ("stop_unknown",)},
 )
 
 GET_SESSIONS = Operation(
@@ -102,5 +103,5 @@ DELETE_SESSION = Operation(
     "eraseSession",
     "Erase a session with everything said in it.",
     {202: Answer("Reads are 404 from now on.", SessionErasing)},
-    {404: ("unknown_session",), 422: _ID, 503: _AWAY, 504: ("erase_unknown",)},
+    {404: ("unknown_session",), 422: _ID, 503: _NOT_STORED, 504: ("erase_unknown",)},
 )

@@ -7,7 +7,8 @@ import time
 import orjson
 
 from chatmesh.broker import RequestQueue, Transcript
-from chatmesh.errors import BrokerError, CapacityError, PublishUnknownError
+from chatmesh.errors import BrokerError, CapacityError, PublishUnknownError, StorageFullError
+from chatmesh.ingress.refusals import storage_full
 from chatmesh.protocol.timestamps import iso
 from chatmesh.protocol.tokens import Token
 from chatmesh.telemetry import get_logger
@@ -29,7 +30,7 @@ class Stopping:
 
     async def stop(self, session_id: Token, message_id: Token) -> bool:
         """True: the stop is stored. False: the message has ended already. Raises Problem 404 `unknown_message`, 503
-        `broker_away`, 504 `stop_unknown`."""
+        `broker_away` or `storage_full`, 504 `stop_unknown`."""
         try:
             state = await self._transcript.state(session_id, message_id, seconds=READ_SECONDS)
             shown = state.shown
@@ -40,6 +41,8 @@ class Stopping:
             await self.store(session_id, message_id)
         except PublishUnknownError as error:
             raise Problem(504, "stop_unknown", "The stop may not have been stored; repeat it.") from error
+        except StorageFullError as error:
+            raise storage_full("The stop was not stored: the transcript is full.") from error
         except (BrokerError, CapacityError) as error:
             raise Problem(503, "broker_away", "The stop was not stored.", retry_after_seconds=2) from error
         return True

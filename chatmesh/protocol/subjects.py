@@ -94,6 +94,11 @@ def session_log(session_id: Token) -> str:
     return f"chat.session.{session_id}.>"
 
 
+def is_record(subject: str) -> bool:
+    """Whether a subject of `session_log` holds answers, and no claim, stop or erasure."""
+    return subject.split(".", 4)[3] == "transcript"
+
+
 def registry(session_id: Token, pod_id: Token) -> str:
     """That a pod holds readers of a session."""
     return f"chat.registry.{session_id}.{pod_id}"

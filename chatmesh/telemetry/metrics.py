@@ -18,6 +18,12 @@ publish_seconds = Histogram(
 publish_retries = Counter(
     "chatmesh_publish_retries_total", "Messages sent again for want of an acknowledgement."
 )
+publish_unanswered = Counter(
+    "chatmesh_publish_unanswered_total",
+    "Tries to store a message that got no answer though the connection lived.",
+    ["stream"],
+)
+stream_fill = Gauge("chatmesh_stream_fill_ratio", "How full a stream is, of its max_bytes.", ["stream"])
 
 requests_accepted = Counter("chatmesh_requests_accepted_total", "Messages acknowledged by JetStream.")
 requests_duplicate = Counter("chatmesh_requests_duplicate_total", "Repeated messages that were recognised.")

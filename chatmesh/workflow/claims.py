@@ -24,8 +24,6 @@ CLAIM_SECONDS = 10.0
 HAND_OVER_SECONDS = 2.0
 """Less than the process gets behind its drain deadline. Without it the next worker counts an attempt too many."""
 
-PAGE_RECORDS = 256
-
 
 @dataclass(frozen=True, slots=True)
 class Identity:
@@ -80,7 +78,7 @@ class Claims:
             return None
         metrics.takeovers.labels("handed_over" if held.claim.handed_over else "lost").inc()
         # Only now: until our claim stood, its holder could still have stored another record.
-        records = await self._read(request.session_id, held.first)
+        records = await self._read(request.session_id, held.first, token)
         return Claimed(HeldClaim(claim, token), told(records, request.message_id, held.claim.base))
 
     async def recount(
@@ -95,7 +93,7 @@ class Claims:
         token = await self._broker.transcript.claim(fence, after=held.token, seconds=CLAIM_SECONDS)
         if token is None:
             return None
-        records = await self._read(request.session_id, 1)
+        records = await self._read(request.session_id, 1, token)
         offset = records[-1].offset if records else held.claim.offset
         own = [record for record in records if record.message_id == request.message_id]
         if not own or erases:
@@ -170,17 +168,10 @@ class Claims:
             erases=erases,
         )
 
-    async def _read(self, session_id: Token, seq: int) -> list[Record]:
-        """The session's records behind a claim: of its message, and of others that its holder ended meanwhile."""
-        records: list[Record] = []
-        while True:
-            page = await self._broker.transcript.page(
-                session_id, seq=seq, limit=PAGE_RECORDS, seconds=READ_SECONDS
-            )
-            records += page.records
-            seq = page.next_seq
-            if not page.more:
-                return records
+    async def _read(self, session_id: Token, seq: int, token: int) -> list[Record]:
+        """The session's records below our claim `token`: of its message, and of others that its holder ended meanwhile."""
+        records = self._broker.transcript.records_before(session_id, token, seq=seq, seconds=READ_SECONDS)
+        return [record async for record in records]
 
 
 def _nonce() -> str:

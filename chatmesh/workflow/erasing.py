@@ -18,7 +18,7 @@ from chatmesh.protocol.records import RecordHead
 from chatmesh.protocol.timestamps import iso
 from chatmesh.protocol.tokens import Token
 from chatmesh.telemetry import get_logger
-from chatmesh.workflow.claims import CLAIM_SECONDS, PAGE_RECORDS, READ_SECONDS, Claims
+from chatmesh.workflow.claims import CLAIM_SECONDS, READ_SECONDS, Claims
 from chatmesh.workflow.ports import RoutesPort
 
 log = get_logger("workflow")
@@ -46,7 +46,8 @@ class Eraser:
             return False
         if state.record is None:
             await self._reset_readers(session_id, erase_id, claimed.token, claimed.told.offset)
-        for message_id in await self._messages(session_id, claimed.token):
+        records = transcript.records_before(session_id, claimed.token, seq=1, seconds=READ_SECONDS)
+        for message_id in {record.message_id async for record in records}:
             if message_id != erase_id:
                 await transcript.bury(session_id, message_id, claimed.token, seconds=CLAIM_SECONDS)
         await self._broker.queue.forget_dead_letters(session_id, seconds=CLAIM_SECONDS)
@@ -64,16 +65,3 @@ class Eraser:
         if isinstance(result, BrokerError):
             raise result
         await self._routes.send(head, [], result.seq)
-
-    async def _messages(self, session_id: Token, until: int) -> set[Token]:
-        """The messages that have records below the claim `until`."""
-        found: set[Token] = set()
-        seq = 1
-        while True:
-            page = await self._broker.transcript.page(
-                session_id, seq=seq, limit=PAGE_RECORDS, seconds=READ_SECONDS
-            )
-            found.update(record.message_id for record in page.records if record.seq < until)
-            seq = page.next_seq
-            if not page.more or seq > until:
-                return found

@@ -10,12 +10,12 @@ from typing import Any
 
 import httpx
 from nats.aio.client import Client
-from nats.aio.msg import Msg
 from nats.errors import Error as NatsError
 from nats.js.errors import NotFoundError
 
 from chatmesh.broker import CONSUMER, REQUESTS
 from chatmesh.broker.streams import DEAD_LETTERS, TRANSCRIPT
+from tests.support import stored
 from tests.support.broker import Broker
 from tests.support.mesh import QUICK
 from tests.support.processes import Process
@@ -83,34 +83,19 @@ async def wait_alive(client: Client, process: Process, health_subject: str) -> N
     await eventually(is_healthy, timeout=PATIENCE_SECONDS, message=f"a healthy {health_subject}")
 
 
-async def stored(client: Client, subject: str, stream: str = TRANSCRIPT) -> list[Msg]:
-    """Every stored message on `subject`, oldest first; one consumer for a moment."""
-    js = client.jetstream(timeout=5)
-    info = await js.stream_info(stream, subjects_filter=subject)
-    count = sum((info.state.subjects or {}).values())
-    if not count:
-        return []
-    subscription = await js.subscribe(subject, stream=stream, ordered_consumer=True)
-    try:
-        return [await subscription.next_msg(timeout=5) for _ in range(count)]
-    finally:
-        await subscription.unsubscribe()
-
-
 async def claims(client: Client, session_id: str, message_id: str) -> list[dict[str, Any]]:
     """The claims of one message: each is one call of the model."""
-    found = [json.loads(message.data) for message in await stored(client, f"chat.session.{session_id}.claim")]
+    found = [claim.body for claim in await stored.claims(client, session_id)]
     return [claim for claim in found if claim["message_id"] == message_id]
 
 
 async def records(client: Client, session_id: str) -> list[dict[str, Any]]:
     """The session's records in the order of the transcript."""
-    messages = await stored(client, f"chat.session.{session_id}.transcript.*")
-    return [json.loads(message.data) for message in messages]
+    return [record.body for record in await stored.records(client, session_id)]
 
 
-async def dead_letters(client: Client) -> list[Msg]:
-    return await stored(client, "chat.dead.*", DEAD_LETTERS)
+async def dead_letters(client: Client) -> list[stored.Stored]:
+    return await stored.stored(client, DEAD_LETTERS, "chat.dead.*")
 
 
 async def holder(client: Client, session_id: str) -> str:
@@ -131,8 +116,11 @@ async def wait_queue_empty(client: Client) -> None:
 
     async def is_empty() -> bool:
         js = client.jetstream(timeout=5)
-        state = (await js.stream_info(REQUESTS)).state
-        pending = (await js.consumer_info(REQUESTS, CONSUMER)).num_ack_pending
+        try:
+            state = (await js.stream_info(REQUESTS)).state
+            pending = (await js.consumer_info(REQUESTS, CONSUMER)).num_ack_pending
+        except NatsError as error:  # while a server comes back, or a leader is chosen
+            raise AssertionError(repr(error)) from error
         assert state.messages == 0, f"{state.messages} requests are left"
         assert not pending, f"{pending} leases are left"
         return True

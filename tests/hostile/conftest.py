@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator
-from typing import Any
+from collections.abc import AsyncIterator
 
 import httpx
 import pytest
-import structlog
-from structlog.testing import capture_logs
 
 from chatmesh.app import Mesh
 from chatmesh.kernel import EventKind, KernelEvent
@@ -42,11 +39,3 @@ async def mesh(broker: Broker, crashes: list[KernelEvent]) -> AsyncIterator[Mesh
 async def http(mesh: Mesh) -> AsyncIterator[httpx.AsyncClient]:
     async with client_of(mesh) as client:
         yield client
-
-
-@pytest.fixture
-def logs() -> Iterator[list[Any]]:
-    """Every log line of this process."""
-    structlog.configure(cache_logger_on_first_use=False)
-    with capture_logs() as lines:
-        yield lines

@@ -63,10 +63,12 @@ class Broker:
         token: str | None = None,
         user: str | None = None,
         password: str | None = None,
+        store_directory: Path | None = None,
     ) -> Self:
-        """A fresh, empty server that answers. `config_extra` is added to its configuration file as it stands."""
+        """A fresh, empty server that answers. `config_extra` is added to its configuration file as it stands;
+        `store_directory` is where its store lies, if not in `directory`."""
         port = free_port()
-        store = jetstream_block(directory / f"nats-{port}") if jetstream else ""
+        store = jetstream_block((store_directory or directory) / f"nats-{port}") if jetstream else ""
         broker = cls(directory, port, store + config_extra, Login(token, user, password))
         await broker.launch()
         return broker
