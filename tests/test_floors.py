@@ -50,6 +50,7 @@ PURE = (
     "ingress/conversation.py",
     "ingress/bodies.py",
     "ingress/answers.py",
+    "operate/invariants.py",
     "web/openapi.py",
 )
 
