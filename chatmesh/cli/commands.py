@@ -14,6 +14,7 @@ _EPILOG = """examples:
   chatmesh check -c config/pod.yaml
   chatmesh health pod-1 --json
   chatmesh streams ensure --apply -c config/worker.yaml
+  chatmesh verify my-session
 
 exit codes: 0 done · 1 failed · 2 usage or configuration · 3 broker · 4 not authorised · 5 port in use · 70 gave up
 """
@@ -41,6 +42,7 @@ def parser() -> argparse.ArgumentParser:
     _add_config(commands)
     _add_health(commands)
     _add_streams(commands)
+    _add_verify(commands)
     version = commands.add_parser("version", help="print the version")
     version.set_defaults(command=_lazy("chatmesh.cli.settings", "version"))
     return top
@@ -132,3 +134,13 @@ def _add_streams(commands: _Commands[argparse.ArgumentParser]) -> None:
     ensure.add_argument("--json", action="store_true", help="the differences as JSON")
     _add_settings(ensure)
     ensure.set_defaults(command=_lazy("chatmesh.cli.streams", "ensure"))
+
+
+def _add_verify(commands: _Commands[argparse.ArgumentParser]) -> None:
+    verify = commands.add_parser(
+        "verify", help="check what is stored of a session; exit code 1 if anything is wrong with it"
+    )
+    verify.add_argument("session", metavar="SESSION", help="the session's id")
+    verify.add_argument("--json", action="store_true", help="the findings as JSON")
+    _add_settings(verify)
+    verify.set_defaults(command=_lazy("chatmesh.cli.verify", "verify"))

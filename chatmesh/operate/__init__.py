@@ -3,15 +3,20 @@
 from chatmesh.operate.invariants import Violation, check_session
 from chatmesh.operate.session import StoredSession, read_session
 from chatmesh.operate.streams import Action, Change, Part, apply, look
+from chatmesh.operate.verify import Checked, CheckedMessage, Verdict, verify
 
 __all__ = [
     "Action",
     "Change",
+    "Checked",
+    "CheckedMessage",
     "Part",
     "StoredSession",
+    "Verdict",
     "Violation",
     "apply",
     "check_session",
     "look",
     "read_session",
+    "verify",
 ]

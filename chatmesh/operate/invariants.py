@@ -29,6 +29,7 @@ class Violation:
     kind: str
     where: str
     what: str
+    message_id: Token | None = None
 
 
 def check_session(
@@ -40,12 +41,10 @@ def check_session(
 ) -> list[Violation]:
     """Everything that does not hold; nothing where all does. `ended`: messages whose final has to be there. Records of
     several messages may interleave: one that was stopped in the queue gets its final between another's records."""
-    begins_late = bool(records) and records[0].offset > 1
-    messages = by_message(records)
+    messages, cut = by_message(records), begun_before(records)
     found = [*_owners(session_id, records), *_offsets(records), *_fences(records, claims)]
     for message_id in {**messages, **dict.fromkeys(ended)}:
-        own = messages.get(message_id, [])
-        is_cut = is_begun_before(own, begins_late=begins_late)
+        own, is_cut = messages.get(message_id, []), message_id in cut
         found += [*_chunk_ids(own, is_cut=is_cut), *_finals(message_id, own, must_end=message_id in ended)]
         if not is_cut:
             found += _digests(own)
@@ -60,9 +59,19 @@ def by_message(records: Sequence[Record]) -> dict[Token, list[Record]]:
     return messages
 
 
-def is_begun_before(records: Sequence[Record], *, begins_late: bool) -> bool:
-    """Whether a message's beginning has expired: its first record would carry what was asked."""
-    return begins_late and bool(records) and records[0].request is None
+def begun_before(records: Sequence[Record]) -> set[Token]:
+    """The messages whose beginning has expired: the first record of a message carries what was asked."""
+    begins_late = bool(records) and records[0].offset > 1
+    firsts = [own[0] for own in by_message(records).values()]
+    return {first.message_id for first in firsts if begins_late and first.request is None}
+
+
+def until_final(records: Sequence[Record]) -> Sequence[Record]:
+    """A message's records to its first final. What lies behind it is no part of the answer, and told of elsewhere."""
+    for count, record in enumerate(records, start=1):
+        if record.final is not None:
+            return records[:count]
+    return records
 
 
 def text_digest(records: Sequence[Record]) -> str:
@@ -82,19 +91,19 @@ def _owners(session_id: Token, records: Sequence[Record]) -> Iterator[Violation]
     for record in records:
         owner = (session_id, record.message_id)
         if record.session_id != session_id:
-            yield Violation("record", _at(record), f"it says that it is of session {record.session_id}")
+            yield _of(record, "record", f"it says that it is of session {record.session_id}")
         elif any((chunk.get("session_id"), chunk.get("message_id")) != owner for chunk in record.chunks):
-            yield Violation("record", _at(record), "it has a chunk of another session or message")
+            yield _of(record, "record", "it has a chunk of another session or message")
 
 
 def _offsets(records: Sequence[Record]) -> Iterator[Violation]:
     expected = records[0].offset if records else 1
     for record in records:
         if record.offset < max(1, expected):
-            yield Violation("offset", _at(record), f"offset {record.offset} comes after {expected - 1}")
+            yield _of(record, "offset", f"offset {record.offset} comes after {expected - 1}")
         elif record.offset > expected:
             missing = _span(expected, record.offset - 1)
-            yield Violation("offset", _at(record), f"offset {missing} is missing before it")
+            yield _of(record, "offset", f"offset {missing} is missing before it")
         expected = max(expected, record.offset + 1)
 
 
@@ -109,10 +118,10 @@ def _fences(records: Sequence[Record], claims: Sequence[HeldClaim]) -> Iterator[
             what = (
                 f"claim token {record.token} comes after {highest}: a worker wrote that had lost the session"
             )
-            yield Violation("fence", _at(record), what)
+            yield _of(record, "fence", what)
         elif before and tokens[before - 1] != record.token:
             what = f"it was written under claim {record.token} while {tokens[before - 1]} was the last one"
-            yield Violation("fence", _at(record), what)
+            yield _of(record, "fence", what)
         highest = max(highest, record.token)
 
 
@@ -121,14 +130,14 @@ def _chunk_ids(records: Sequence[Record], *, is_cut: bool) -> Iterator[Violation
     for record, chunk in _chunks(records):
         number = chunk.get("chunk_id")
         if type(number) is not int:
-            yield Violation("chunk_id", _at(record), f"chunk_id is {number!r:.40}, no integer")
+            yield _of(record, "chunk_id", f"chunk_id is {number!r:.40}, no integer")
             continue
         expected = number if expected is None else expected
         if number < expected:
-            yield Violation("chunk_id", _at(record), f"chunk_id {number} is used again")
+            yield _of(record, "chunk_id", f"chunk_id {number} is used again")
         elif number > expected:
             missing = _span(expected, number - 1)
-            yield Violation("chunk_id", _at(record), f"chunk_id {missing} is missing before {number}")
+            yield _of(record, "chunk_id", f"chunk_id {missing} is missing before {number}")
         expected = max(expected, number + 1)
 
 
@@ -136,32 +145,30 @@ def _finals(message_id: Token, records: Sequence[Record], *, must_end: bool) -> 
     has_ended = False
     for record in records:
         if has_ended and not record.chunks:
-            yield Violation("final", _at(record), "a record lies behind the final chunk")
+            yield _of(record, "final", "a record lies behind the final chunk")
         for chunk in record.chunks:
             is_final = chunk.get("is_final") is True
             if has_ended:
                 what = "a second final chunk" if is_final else "a chunk lies behind the final one"
-                yield Violation("final", _at(record), what)
+                yield _of(record, "final", what)
             has_ended = has_ended or is_final
     if must_end and not has_ended:
-        yield Violation("final", f"message {message_id}", "it has ended, and no final chunk is stored")
+        what = "it has ended, and no final chunk is stored"
+        yield Violation("final", f"message {message_id}", what, message_id)
 
 
 def _digests(records: Sequence[Record]) -> Iterator[Violation]:
-    """Of the first final; what lies behind it is no part of the answer, and told of elsewhere."""
-    for count, record in enumerate(records, start=1):
-        if record.final is None:
-            continue
-        digest = metadata_of(record.final).get("digest")
-        if digest is None:
-            return
-        if not isinstance(digest, str) or _DIGEST.fullmatch(digest) is None:
-            what = f"the digest is {digest!r:.90}, not sha256: and 64 hexadecimal digits"
-            yield Violation("digest", _at(record), what)
-        elif digest != (computed := text_digest(records[:count])):
-            what = f"the text gives {computed}, the final says {digest}"
-            yield Violation("digest", _at(record), what)
+    told = until_final(records)
+    if not told or (final := told[-1].final) is None:
         return
+    digest = metadata_of(final).get("digest")
+    if digest is None:
+        return
+    if not isinstance(digest, str) or _DIGEST.fullmatch(digest) is None:
+        what = f"the digest is {digest!r:.90}, not sha256: and 64 hexadecimal digits"
+        yield _of(told[-1], "digest", what)
+    elif digest != (computed := text_digest(told)):
+        yield _of(told[-1], "digest", f"the text gives {computed}, the final says {digest}")
 
 
 def metadata_of(chunk: dict[str, Any]) -> dict[str, Any]:
@@ -176,8 +183,9 @@ def _chunks(records: Sequence[Record]) -> Iterator[tuple[Record, dict[str, Any]]
             yield record, chunk
 
 
-def _at(record: Record) -> str:
-    return f"message {record.message_id}, offset {record.offset}, stream sequence {record.seq}"
+def _of(record: Record, kind: str, what: str) -> Violation:
+    where = f"message {record.message_id}, offset {record.offset}, stream sequence {record.seq}"
+    return Violation(kind, where, what, record.message_id)
 
 
 def _span(first: int, last: int) -> str:
