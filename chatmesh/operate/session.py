@@ -1,4 +1,4 @@
-"""A session as the transcript stream has it: every record and claim, and what is there and can't be read.
+"""A session as the streams have it: every record and claim, what is there and can't be read, and what is queued.
 
 In: a session's name. Out: one pass over its subjects by Direct Get, in the order of the stream, so that claims and
 records belong together while the session is written on. It judges nothing: `invariants` does.
@@ -6,13 +6,17 @@ records belong together while the session is written on. It judges nothing: `inv
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 from chatmesh.broker import Broker, HeldClaim, Stored
-from chatmesh.broker.streams import TRANSCRIPT
+from chatmesh.broker.streams import REQUESTS, TRANSCRIPT
 from chatmesh.errors import ProtocolError
 from chatmesh.operate.invariants import Violation
+from chatmesh.operate.streams import require
 from chatmesh.protocol import subjects
+from chatmesh.protocol.messages import WorkflowRequest
 from chatmesh.protocol.records import TOMBSTONE, Claim, Erasure, Record
 from chatmesh.protocol.tokens import Token
 
@@ -40,18 +44,34 @@ class StoredSession:
 
 
 async def read_session(broker: Broker, session_id: Token) -> StoredSession:
-    """Everything of the session. Raises BrokerError where the transcript does not answer."""
+    """Everything of the session. Raises BrokerError where the transcript is not there or does not answer."""
     session = StoredSession(session_id)
+    async for stored in _all(broker, TRANSCRIPT, subjects.session_log(session_id)):
+        _take(session, stored)
+    session.records = [record for record in session.records if record.token > session.floor]
+    return session
+
+
+async def queued_messages(broker: Broker, session_id: Token) -> set[Token]:
+    """What of the session is queued or being answered; undecodable requests, dead letters to be, are left out."""
+    found: set[Token] = set()
+    async for stored in _all(broker, REQUESTS, subjects.execute(session_id)):
+        with suppress(ProtocolError):
+            found.add(WorkflowRequest.decode(stored.body).message_id)
+    return found
+
+
+async def _all(broker: Broker, stream: str, subject: str) -> AsyncIterator[Stored]:
+    await require(broker, stream)
     seq, more = 1, True
     while more:
         page = await broker.direct_get.page(
-            TRANSCRIPT, subjects.session_log(session_id), seq=seq, limit=PAGE_MESSAGES, seconds=READ_SECONDS
+            stream, subject, seq=seq, limit=PAGE_MESSAGES, seconds=READ_SECONDS
         )
         for stored in page.messages:
-            _take(session, stored)
-        seq, more = (page.messages[-1].seq + 1, page.more) if page.messages else (seq, False)
-    session.records = [record for record in session.records if record.token > session.floor]
-    return session
+            yield stored
+            seq = stored.seq + 1
+        more = page.more
 
 
 def _take(session: StoredSession, stored: Stored) -> None:

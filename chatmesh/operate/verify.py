@@ -10,8 +10,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from chatmesh.broker import Broker
-from chatmesh.broker.streams import REQUESTS
-from chatmesh.errors import ChatmeshError, ProtocolError
+from chatmesh.errors import ChatmeshError
 from chatmesh.operate.invariants import (
     Violation,
     begun_before,
@@ -21,9 +20,7 @@ from chatmesh.operate.invariants import (
     text_digest,
     until_final,
 )
-from chatmesh.operate.session import PAGE_MESSAGES, READ_SECONDS, StoredSession, read_session
-from chatmesh.protocol import subjects
-from chatmesh.protocol.messages import WorkflowRequest
+from chatmesh.operate.session import READ_SECONDS, StoredSession, queued_messages, read_session
 from chatmesh.protocol.tokens import Token
 
 
@@ -70,7 +67,8 @@ async def verify(broker: Broker, session_id: Token) -> Checked:
     """Reads and checks. Raises ChatmeshError for a session of which nothing is there, BrokerError where the broker does
     not answer."""
     session = await read_session(broker, session_id)
-    queued = await _queued(broker, session_id)
+    # After the transcript: what has left the queue by then has its final, though perhaps not in what was read.
+    queued = await queued_messages(broker, session_id)
     if not (session.is_known or queued):
         raise ChatmeshError(
             f"nobody knows session {session_id}",
@@ -100,24 +98,6 @@ def _begun(session: StoredSession) -> list[Token]:
     ]
     answered = [record.message_id for record in session.records if not record.resets_all]
     return list(dict.fromkeys([*answered, *claimed]))
-
-
-async def _queued(broker: Broker, session_id: Token) -> set[Token]:
-    """What of the session is queued or being answered. Read after the transcript: what is gone from here by then has
-    its final, though perhaps not in what was read."""
-    found: set[Token] = set()
-    seq, more = 1, True
-    while more:
-        page = await broker.direct_get.page(
-            REQUESTS, subjects.execute(session_id), seq=seq, limit=PAGE_MESSAGES, seconds=READ_SECONDS
-        )
-        for stored in page.messages:
-            try:
-                found.add(WorkflowRequest.decode(stored.body).message_id)
-            except ProtocolError:
-                continue  # a dead letter to be
-        seq, more = (page.messages[-1].seq + 1, page.more) if page.messages else (seq, False)
-    return found
 
 
 async def _has_just_ended(broker: Broker, session: StoredSession, message_id: Token) -> bool:
