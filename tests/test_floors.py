@@ -52,6 +52,7 @@ PURE = (
     "ingress/conversation.py",
     "ingress/bodies.py",
     "ingress/answers.py",
+    "operate/invariants.py",
     "web/openapi.py",
 )
 

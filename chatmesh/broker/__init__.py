@@ -7,7 +7,7 @@ reader or a model is.
 from nats.aio.msg import Msg
 
 from chatmesh.broker.api import ApiError, JetStreamApi, Requests
-from chatmesh.broker.connection import Address, Connection
+from chatmesh.broker.connection import Address, Connection, Denial
 from chatmesh.broker.direct_get import DirectGet, Stored
 from chatmesh.broker.facade import Broker
 from chatmesh.broker.inbox import Inbox
@@ -31,6 +31,7 @@ __all__ = [
     "Connection",
     "ConsumerSpec",
     "Delivery",
+    "Denial",
     "DirectGet",
     "Heartbeats",
     "HeldClaim",

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+import re
 import time
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
@@ -42,6 +43,16 @@ SETTLE_SECONDS = 0.5
 PENDING_BYTES = 16 * 1024 * 1024
 """What the client may hold for a broker that is away, before it refuses."""
 
+_DENIED = re.compile(r'permissions violation for (publish|subscription) to "([^"]+)"', re.IGNORECASE)
+
+
+@dataclass(frozen=True, slots=True)
+class Denial:
+    """What the broker's user tried and may not do. `subject` is in lower case: nats-py hands it over so."""
+
+    verb: str
+    subject: str
+
 
 @dataclass(frozen=True, slots=True)
 class Address:
@@ -66,6 +77,7 @@ class Connection(Service):
         self._inboxes: dict[Inbox, Subscription | None] = {}
         self._flushes: set[asyncio.Task[None]] = set()
         self._listeners: list[Callable[[], None]] = []
+        self._denial_listeners: list[Callable[[Denial], None]] = []
         self._refused: asyncio.Future[Exception] | None = None
         self._attempts = 0
         self._settled_at = 0.0
@@ -103,6 +115,10 @@ class Connection(Service):
     def on_change(self, listener: Callable[[], None]) -> None:
         """Calls `listener` after each connect, disconnect and reconnect. It must only signal: set an event, no more."""
         self._listeners.append(listener)
+
+    def on_denial(self, listener: Callable[[Denial], None]) -> None:
+        """Calls `listener` for each publish and subscription that the broker's permissions refuse. It must only signal."""
+        self._denial_listeners.append(listener)
 
     # --- what others use -------------------------------------------------------------------------------------------
 
@@ -345,8 +361,15 @@ class Connection(Service):
         elif "permissions violation" in str(error).lower():
             metrics.errors.labels("broker", "permission").inc()
             log.error("broker.permission_denied", error=str(error))
+            self._tell_denial(str(error))
         else:
             log.warning("broker.error", error=repr(error))
+
+    def _tell_denial(self, text: str) -> None:
+        if (found := _DENIED.search(text)) is not None:
+            verb = "publish" if found[1].lower() == "publish" else "subscribe"
+            for listener in self._denial_listeners:
+                listener(Denial(verb, found[2]))
 
     def _unreachable(self, cause: BaseException | None, seconds: float) -> BrokerUnreachableError:
         why = f" ({cause})" if cause is not None and str(cause) else ""

@@ -14,6 +14,8 @@ _EPILOG = """examples:
   chatmesh check -c config/pod.yaml
   chatmesh health pod-1 --json
   chatmesh streams ensure --apply -c config/worker.yaml
+  chatmesh verify my-session
+  chatmesh dlq retry 7
 
 exit codes: 0 done · 1 failed · 2 usage or configuration · 3 broker · 4 not authorised · 5 port in use · 70 gave up
 """
@@ -41,6 +43,8 @@ def parser() -> argparse.ArgumentParser:
     _add_config(commands)
     _add_health(commands)
     _add_streams(commands)
+    _add_verify(commands)
+    _add_dlq(commands)
     version = commands.add_parser("version", help="print the version")
     version.set_defaults(command=_lazy("chatmesh.cli.settings", "version"))
     return top
@@ -132,3 +136,44 @@ def _add_streams(commands: _Commands[argparse.ArgumentParser]) -> None:
     ensure.add_argument("--json", action="store_true", help="the differences as JSON")
     _add_settings(ensure)
     ensure.set_defaults(command=_lazy("chatmesh.cli.streams", "ensure"))
+
+
+def _add_verify(commands: _Commands[argparse.ArgumentParser]) -> None:
+    verify = commands.add_parser(
+        "verify", help="check what is stored of a session; exit code 1 if anything is wrong with it"
+    )
+    verify.add_argument("session", metavar="SESSION", help="the session's id")
+    verify.add_argument("--json", action="store_true", help="the findings as JSON")
+    _add_settings(verify)
+    verify.set_defaults(command=_lazy("chatmesh.cli.verify", "verify"))
+
+
+def _add_dlq(commands: _Commands[argparse.ArgumentParser]) -> None:
+    dlq = commands.add_parser("dlq", help="dead letters: requests that could not be answered")
+    actions = dlq.add_subparsers(title="actions", required=True, metavar="ACTION")
+    listing = actions.add_parser("list", help="the dead letters, oldest first")
+    listing.add_argument("--session", metavar="SESSION", help="of this session only")
+    listing.add_argument("--after", type=int, default=0, metavar="SEQ", help="those behind this one")
+    listing.add_argument("--limit", type=_at_least_one, default=50, metavar="N", help="so many at most (50)")
+    _finish_dlq(listing, "list_letters")
+    for name, text in (
+        ("show", "everything of one, its headers and its body too"),
+        ("retry", "queue its request once more, then remove it"),
+        ("drop", "remove it"),
+    ):
+        action = actions.add_parser(name, help=text)
+        action.add_argument("seq", type=int, metavar="SEQ", help="as `list` shows it")
+        _finish_dlq(action, name)
+
+
+def _finish_dlq(action: argparse.ArgumentParser, function: str) -> None:
+    action.add_argument("--json", action="store_true", help="the answer as JSON")
+    _add_settings(action)
+    action.set_defaults(command=_lazy("chatmesh.cli.letters", function))
+
+
+def _at_least_one(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"at least 1 is expected, got {number}")
+    return number

@@ -7,19 +7,15 @@ import argparse
 import orjson
 
 from chatmesh.broker import Broker
-from chatmesh.cli.settings import load_settings
+from chatmesh.cli.settings import load_settings, named
 from chatmesh.cli.short import ask
-from chatmesh.errors import ChatmeshError, ConfigError, Exit, ProtocolError
+from chatmesh.errors import ChatmeshError, Exit
 from chatmesh.protocol import subjects
 from chatmesh.protocol.messages import HealthResponse
-from chatmesh.protocol.tokens import token
 
 
 def health(namespace: argparse.Namespace) -> int:
-    try:
-        asked = token(namespace.id, "POD_ID")
-    except ProtocolError as error:
-        raise ConfigError(error.what, mend=error.mend) from error
+    asked = named(namespace.id, "POD_ID")
     subject = subjects.worker_health(asked) if namespace.worker else subjects.pod_health(asked)
 
     async def question(broker: Broker) -> HealthResponse:

@@ -9,7 +9,8 @@ from pathlib import Path
 
 from chatmesh import __version__
 from chatmesh.config import Loaded, json_schema, load, render_reference, render_show
-from chatmesh.errors import Exit
+from chatmesh.errors import ConfigError, Exit, ProtocolError
+from chatmesh.protocol.tokens import Token, token
 
 
 def load_settings(
@@ -20,9 +21,17 @@ def load_settings(
     more: tuple[str, ...] = (),
 ) -> Loaded:
     """The configuration that the arguments name; `more` are overrides of the command itself, under the user's own."""
-    named = os.environ.get("CHATMESH_CONFIG")
-    path: Path | None = namespace.config or (Path(named) if named else None)
+    default = os.environ.get("CHATMESH_CONFIG")
+    path: Path | None = namespace.config or (Path(default) if default else None)
     return load(path, environ=os.environ, overrides=[*more, *namespace.overrides], role=role, id=id)
+
+
+def named(text: str, name: str) -> Token:
+    """An id from the command line; `name` is how its help calls it. Raises ConfigError where it is none."""
+    try:
+        return token(text, name)
+    except ProtocolError as error:
+        raise ConfigError(error.what, mend=error.mend) from error
 
 
 def check(namespace: argparse.Namespace) -> int:

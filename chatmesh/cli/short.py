@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Coroutine
 from typing import Any, Generic, TypeVar
 
 from chatmesh.app import Mesh
-from chatmesh.broker import Broker
+from chatmesh.broker import Broker, Denial
 from chatmesh.cli.process import run_loop
 from chatmesh.config import Config
 from chatmesh.errors import ConfigError
 from chatmesh.kernel import Child, Service, SupervisionFailed, Supervisor, SystemClock, real_cause
+from chatmesh.operate import permissions
 from chatmesh.telemetry import configure_logging
 
 T = TypeVar("T")
@@ -20,7 +22,8 @@ Question = Callable[[Broker], Coroutine[Any, Any, T]]
 
 def ask(config: Config, question: Question[T]) -> T:
     """What `question` returns, given a broker that is connected. Raises what it raises, and BrokerUnreachableError or
-    NotAuthorisedError where there is no connection. The streams are not ensured: nothing is changed by asking."""
+    NotAuthorisedError where there is no connection, or where the broker's permissions refuse what the question needs.
+    The streams are not ensured: nothing is changed by asking."""
     if config.nats.embedded:
         raise ConfigError(
             "nats.embedded gives every process a server of its own; there is nobody to ask",
@@ -28,25 +31,45 @@ def ask(config: Config, question: Question[T]) -> T:
             mend="Set nats.servers to the server in question, with its token or user (`chatmesh dev` says where).",
         )
     configure_logging(level="error", style="auto")
-    asked = _Asked(question, Mesh(config).broker)
+    mesh = Mesh(config)
+    asked = _Asked(question, mesh.broker, mesh.id)
     run_loop(_run(asked))
     return asked.answer[0]
 
 
 class _Asked(Service, Generic[T]):
-    """Asks once; up when the answer is there."""
+    """Asks once; up when the answer is there. A denial ends it at once: nothing would answer what was refused."""
 
-    def __init__(self, question: Question[T], broker: Broker) -> None:
+    def __init__(self, question: Question[T], broker: Broker, id: str) -> None:
         self._question = question
+        self._id = id
+        self._denials: list[Denial] = []
+        self._denied = asyncio.Event()
         self.broker = broker
         self.answer: list[T] = []
+        broker.connection.on_denial(self._hear)
 
     async def run(self, started: Callable[[], None]) -> None:
-        self.answer.append(await self._question(self.broker))
+        answer = asyncio.create_task(self._question(self.broker), name="question")
+        denied = asyncio.create_task(self._denied.wait(), name="denied")
+        try:
+            await asyncio.wait({answer, denied}, return_when=asyncio.FIRST_COMPLETED)
+            if not answer.done():
+                raise permissions.refusal(self._denials[0], self._id)
+            self.answer.append(answer.result())
+        finally:
+            answer.cancel()
+            denied.cancel()
+            await asyncio.wait({answer, denied})
         started()
 
     def drain(self) -> None:
         return
+
+    def _hear(self, denial: Denial) -> None:
+        if not self._denied.is_set():
+            self._denials.append(denial)
+            self._denied.set()
 
 
 async def _run(asked: _Asked[Any]) -> int:

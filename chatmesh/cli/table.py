@@ -19,6 +19,11 @@ def painted(text: str, colour: str) -> str:
     return f"\x1b[{_CODES[colour]}m{text}\x1b[0m" if has_colour() else text
 
 
+def plain(text: str) -> str:
+    """`text` from outside, with everything escaped that a terminal would take for an order."""
+    return "".join(each if each.isprintable() else each.encode("unicode_escape").decode() for each in text)
+
+
 def render(head: Sequence[str], rows: Sequence[Sequence[str]], colours: Sequence[str]) -> str:
     """Columns as wide as their widest cell; the last cell of each row is in that row's colour."""
     widths = [max(len(row[at]) for row in [head, *rows]) for at in range(len(head))]

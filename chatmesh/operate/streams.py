@@ -77,6 +77,16 @@ async def look(broker: Broker) -> list[Part]:
     return [*parts, await _look_at_consumer(broker.api, broker.streams.consumer)]
 
 
+async def require(broker: Broker, stream: str) -> None:
+    """Raises BrokerError where the stream is not there: a Direct Get would only wait for it."""
+    if await _config(broker.api, f"STREAM.INFO.{stream}", STREAM_NOT_FOUND) is None:
+        raise BrokerError(
+            f"there is no stream {stream}",
+            where=broker.connection.server,
+            mend="Is it the right broker? `chatmesh streams ensure` says which streams are missing.",
+        )
+
+
 async def apply(broker: Broker, parts: Sequence[Part]) -> list[Part]:
     """Makes what is missing and changes what can be changed. A refusal is noted in its part and the next one is tried;
     raises BrokerError only where JetStream does not answer."""

@@ -13,6 +13,9 @@ ERASE = "Chatmesh-Erase"
 REASON = "Chatmesh-Reason"
 """On a dead letter: why it is one."""
 
+RETRY_OF = "Chatmesh-Retry-Of"
+"""On a request that was a dead letter: the id that its message had, which has ended with an error."""
+
 MSG_ID = "Nats-Msg-Id"
 EXPECTED_SUBJECT_SEQUENCE = "Nats-Expected-Last-Subject-Sequence"
 EXPECTED_SUBJECT = "Nats-Expected-Last-Subject-Sequence-Subject"
@@ -33,3 +36,7 @@ MARKER_REASON = "Nats-Marker-Reason"
 def own() -> dict[str, str]:
     """Headers for a message of ours. A fresh dict each time, since the client adds to what it is given."""
     return {WIRE: WIRE_VERSION}
+
+
+OF_DIRECT_GET = frozenset({SEQUENCE, SUBJECT, TIME_STAMP, NUM_PENDING, LAST_SEQUENCE, STREAM})
+"""What the server adds to a stored message that it hands out."""

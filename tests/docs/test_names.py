@@ -108,5 +108,5 @@ def _is_parsed(arguments: list[str]) -> bool:
     try:
         parser().parse_args(arguments)
     except SystemExit:
-        return len(arguments) == 1 and arguments[0] in {"config", "health", "streams"}
+        return len(arguments) == 1 and arguments[0] in {"config", "dlq", "health", "streams", "verify"}
     return True

@@ -49,7 +49,7 @@ def test_every_subject_and_every_header_of_ours_is_on_the_page() -> None:
     }
     cells = [cells[0].strip("`") for cells in rows(PROTOCOL.section("Subjects"))]
     assert made <= {re.sub(r"\{\w+\}", "{}", subject) for subject in cells}
-    for header in (headers.WIRE, headers.ERASE, headers.REASON):
+    for header in (headers.WIRE, headers.ERASE, headers.REASON, headers.RETRY_OF):
         assert f"`{header}`" in PROTOCOL.section("Headers")
 
 

@@ -66,7 +66,7 @@ def _user(role: str, id: str) -> dict[str, object]:
     for who, publish, subscribe in rows(
         page("docs/operations.md").section("The broker").partition("### Permissions")[2]
     ):
-        if who in ("both", role):
+        if who in ("all", role):
             always = publish.partition("to make streams by itself")[0]
             allowed["publish"] += _subjects(always, id)
             allowed["subscribe"] += _subjects(subscribe, id)

@@ -1,0 +1,117 @@
+"""What each role does at the broker, as permissions: data, and which of them a refusal means. Pure.
+
+`{id}` stands for the id of the process. `docs/operations.md` has the same as a table.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from chatmesh.broker import CONSUMER, REQUESTS, Denial
+from chatmesh.broker.streams import DEAD_LETTERS
+from chatmesh.errors import NotAuthorisedError
+
+
+@dataclass(frozen=True, slots=True)
+class Needs:
+    """Subjects of an allow-list."""
+
+    publish: tuple[str, ...]
+    subscribe: tuple[str, ...]
+
+    def __add__(self, other: Needs) -> Needs:
+        return Needs(self.publish + other.publish, self.subscribe + other.subscribe)
+
+
+ALL = Needs(
+    publish=(
+        "$JS.API.STREAM.INFO.*",
+        f"$JS.API.CONSUMER.INFO.{REQUESTS}.{CONSUMER}",
+        "$JS.API.DIRECT.GET.>",
+    ),
+    subscribe=("_INBOX.{id}.>",),
+)
+POD = ALL + Needs(
+    publish=(
+        "chat.workflow.execute.*",
+        "chat.session.*.stop.*",
+        "chat.session.*.erased",
+        "chat.registry.*.{id}",
+        "chat.pod.{id}.heartbeat",
+        "chat.pod.{id}.health",
+    ),
+    subscribe=(
+        "chat.pod.{id}.response",
+        "chat.pod.{id}.health",
+        "chat.session.*.broadcast",
+        "chat.worker.*.heartbeat",
+    ),
+)
+WORKER = ALL + Needs(
+    publish=(
+        f"$JS.API.CONSUMER.MSG.NEXT.{REQUESTS}.{CONSUMER}",
+        f"$JS.ACK.{REQUESTS}.{CONSUMER}.>",
+        "chat.session.*.claim",
+        "chat.session.*.transcript.*",
+        "chat.session.*.erased",
+        "chat.session.*.broadcast",
+        "chat.pod.*.response",
+        "chat.dead.*",
+        "chat.worker.*.health",
+        "chat.worker.{id}.heartbeat",
+    ),
+    subscribe=(
+        "chat.worker.{id}.health",
+        "chat.session.*.transcript.*",
+        "chat.session.*.stop.*",
+        "chat.pod.*.heartbeat",
+        "chat.registry.*.*",
+    ),
+)
+OPERATOR = ALL + Needs(
+    publish=(
+        "$JS.API.INFO",
+        f"$JS.API.STREAM.MSG.DELETE.{DEAD_LETTERS}",
+        "chat.workflow.execute.*",
+        "chat.pod.*.health",
+        "chat.worker.*.health",
+    ),
+    subscribe=(),
+)
+STREAM_MAKER = Needs(
+    publish=("$JS.API.STREAM.CREATE.*", "$JS.API.STREAM.UPDATE.*", "$JS.API.CONSUMER.CREATE.>"), subscribe=()
+)
+
+
+def refusal(denial: Denial, id: str) -> NotAuthorisedError:
+    """What a denial means for whoever has the id."""
+    return NotAuthorisedError(
+        f"this user may not {_verb(denial)} {permission(denial, id)}",
+        where="the broker's permissions",
+        mend="Allow it there; docs/operations.md has what each role and command needs.",
+    )
+
+
+def permission(denial: Denial, id: str) -> str:
+    """The entry of an allow-list that would have let it pass; the bare subject where no command of ours needs it."""
+    known = POD + WORKER + OPERATOR + STREAM_MAKER
+    entries = known.publish if denial.verb == "publish" else known.subscribe
+    return next(
+        (entry for each in entries if matches(entry := each.replace("{id}", id), denial.subject)),
+        denial.subject,
+    )
+
+
+def matches(pattern: str, subject: str) -> bool:
+    """Whether `subject`, which may be a pattern itself, is one of `pattern`'s; letters of both sizes are the same."""
+    wanted, given = pattern.lower().split("."), subject.lower().split(".")
+    for place, part in enumerate(wanted):
+        if part == ">":
+            return len(given) > place
+        if place >= len(given) or part not in ("*", given[place]):
+            return False
+    return len(wanted) == len(given)
+
+
+def _verb(denial: Denial) -> str:
+    return "publish to" if denial.verb == "publish" else "subscribe to"

@@ -1,0 +1,101 @@
+"""A session as the streams have it: every record and claim, what is there and can't be read, and what is queued.
+
+In: a session's name. Out: one pass over its subjects by Direct Get, in the order of the stream, so that claims and
+records belong together while the session is written on. It judges nothing: `invariants` does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import suppress
+from dataclasses import dataclass, field
+
+from chatmesh.broker import Broker, HeldClaim, Stored
+from chatmesh.broker.streams import REQUESTS, TRANSCRIPT
+from chatmesh.errors import ProtocolError
+from chatmesh.operate.invariants import Violation
+from chatmesh.operate.streams import require
+from chatmesh.protocol import subjects
+from chatmesh.protocol.messages import WorkflowRequest
+from chatmesh.protocol.records import TOMBSTONE, Claim, Erasure, Record
+from chatmesh.protocol.tokens import Token
+
+PAGE_MESSAGES = 256
+READ_SECONDS = 10.0
+"""Of one page."""
+
+
+@dataclass(slots=True)
+class StoredSession:
+    """`records` are those that readers may see: what was erased is no part of the session. `tombstones` counts the
+    messages that were."""
+
+    session_id: Token
+    records: list[Record] = field(default_factory=list)
+    claims: list[HeldClaim] = field(default_factory=list)
+    unreadable: list[Violation] = field(default_factory=list)
+    tombstones: int = 0
+    floor: int = 0
+
+    @property
+    def is_known(self) -> bool:
+        """Whether anything is stored of it."""
+        return bool(self.records or self.claims or self.unreadable or self.tombstones)
+
+
+async def read_session(broker: Broker, session_id: Token) -> StoredSession:
+    """Everything of the session. Raises BrokerError where the transcript is not there or does not answer."""
+    session = StoredSession(session_id)
+    async for stored in _all(broker, TRANSCRIPT, subjects.session_log(session_id)):
+        _take(session, stored)
+    session.records = [record for record in session.records if record.token > session.floor]
+    return session
+
+
+async def queued_messages(broker: Broker, session_id: Token) -> set[Token]:
+    """What of the session is queued or being answered; undecodable requests, dead letters to be, are left out."""
+    found: set[Token] = set()
+    async for stored in _all(broker, REQUESTS, subjects.execute(session_id)):
+        with suppress(ProtocolError):
+            found.add(WorkflowRequest.decode(stored.body).message_id)
+    return found
+
+
+async def _all(broker: Broker, stream: str, subject: str) -> AsyncIterator[Stored]:
+    await require(broker, stream)
+    seq, more = 1, True
+    while more:
+        page = await broker.direct_get.page(
+            stream, subject, seq=seq, limit=PAGE_MESSAGES, seconds=READ_SECONDS
+        )
+        for stored in page.messages:
+            yield stored
+            seq = stored.seq + 1
+        more = page.more
+
+
+def _take(session: StoredSession, stored: Stored) -> None:
+    kind = stored.subject.split(".")[3]
+    try:
+        match kind:
+            case "claim":
+                session.claims.append(HeldClaim(Claim.decode(stored.body), stored.seq))
+            case "erased":
+                session.floor = Erasure.decode(stored.body, stored.seq).seq
+            case "transcript" if stored.body == TOMBSTONE:
+                session.tombstones += 1
+            case "transcript":
+                session.records.append(_record(stored))
+    except ProtocolError as error:
+        where = f"{stored.subject}, stream sequence {stored.seq}"
+        session.unreadable.append(Violation("record", where, error.what))
+        if kind == "claim":
+            # It fences all the same.
+            session.claims.append(HeldClaim(Claim.unknown(session.session_id), stored.seq))
+
+
+def _record(stored: Stored) -> Record:
+    record = Record.decode(stored.body, stored.seq)
+    if subjects.transcript(record.session_id, record.message_id) != stored.subject:
+        raise ProtocolError(f"it says that it is of message {record.message_id} in {record.session_id}")
+    return record
