@@ -8,6 +8,7 @@ public name tells. tests/web pins all of it.
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 from typing import Any
 
 from aiohttp import StreamReader, web
@@ -15,6 +16,7 @@ from aiohttp.http_exceptions import ContentEncodingError, LineTooLong
 
 from chatmesh.protocol.tokens import new_correlation_id
 from chatmesh.telemetry import get_logger, metrics
+from chatmesh.web import outgoing
 from chatmesh.web.problem import Problem, from_http_exception
 from chatmesh.web.reaper import Reaper
 from chatmesh.web.request import STANDING_HEADERS, problem_response, unsupported_encoding
@@ -22,15 +24,64 @@ from chatmesh.web.request import STANDING_HEADERS, problem_response, unsupported
 log = get_logger("web")
 
 
+class Connections:
+    """The open ones of one server."""
+
+    def __init__(self) -> None:
+        self._open: set[Connection] = set()
+        self._none_left = asyncio.Event()
+        self._none_left.set()
+
+    def __len__(self) -> int:
+        return len(self._open)
+
+    def add(self, connection: Connection) -> None:
+        self._open.add(connection)
+        self._none_left.clear()
+
+    def discard(self, connection: Connection) -> None:
+        self._open.discard(connection)
+        if not self._open:
+            self._none_left.set()
+
+    async def finish(self, deadline: float) -> None:
+        """Idle ones close now, others after their answer. Returns when all have, or at the deadline (loop's time)."""
+        for connection in list(self._open):
+            connection.close_after_answer()
+        with suppress(TimeoutError):
+            async with asyncio.timeout_at(deadline):
+                await self._none_left.wait()
+
+    def cut(self) -> None:
+        """What is left: an answer that takes too long, or a client that takes none."""
+        if self._open:
+            log.warning("web.cut", connections=len(self._open))
+        for connection in list(self._open):
+            connection.cut()
+
+
 class Connection(web.RequestHandler):
     """The listening socket makes one for each client."""
 
-    __slots__ = ("_body", "_has_part", "_heads_done", "_reaper")
+    __slots__ = ("_body", "_give_up_seconds", "_has_part", "_heads_done", "_open", "_reaper", "_wire")
 
-    def __init__(self, server: web.Server, reaper: Reaper[Connection], **options: Any) -> None:
-        """`options` are aiohttp's: timeouts and limits."""
+    def __init__(
+        self,
+        server: web.Server,
+        open_ones: Connections,
+        reaper: Reaper[Connection],
+        *,
+        give_up_seconds: float,
+        **options: Any,
+    ) -> None:
+        """`give_up_seconds`: one that takes nothing for so long is given up by the kernel, where it can. `options` are
+        aiohttp's: timeouts and limits."""
         super().__init__(server, loop=asyncio.get_running_loop(), **options)
+        self._open = open_ones
         self._reaper = reaper
+        self._give_up_seconds = give_up_seconds
+        self._wire: asyncio.Transport | None = None
+        """The transport from the first moment to the last; aiohttp forgets its own when it begins to close it."""
         self._heads_done = 0
         self._has_part = False
         self._body: StreamReader | None = None
@@ -40,11 +91,16 @@ class Connection(web.RequestHandler):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)
+        self._wire = self.transport
+        outgoing.bound(transport, self._give_up_seconds)
+        self._open.add(self)
         self._reaper.expect(self)
 
     def connection_lost(self, exc: BaseException | None) -> None:
+        self._open.discard(self)
         self._reaper.forget(self)
         super().connection_lost(exc)
+        self._wire = None
 
     def data_received(self, data: bytes) -> None:
         """Also of a body, and of what a client sends ahead while it is being answered: no deadline runs then."""
@@ -70,6 +126,19 @@ class Connection(web.RequestHandler):
             if _is_not_worth_reading(request):
                 self.force_close()
 
+    # --- the end ---------------------------------------------------------------------------------------------------
+
+    def close_after_answer(self) -> None:
+        """At once where no request is under way."""
+        self.close()  # takes no further request, but leaves an idle connection open
+        if self._request_count == self._heads_done and self._wire is not None:
+            self._wire.close()
+
+    def cut(self) -> None:
+        """Now, whatever is under way or still to be sent."""
+        if self._wire is not None:
+            self._wire.abort()
+
     def close_late(self) -> None:
         """The head did not come. One who has sent a part of it is told; a silent one may be a browser's spare."""
         metrics.http_late.labels("head" if self._has_part else "silent").inc()
@@ -78,7 +147,7 @@ class Connection(web.RequestHandler):
             transport.write(_late_answer())
         self.force_close()
         if transport is not None and transport.get_write_buffer_size():
-            transport.abort()  # it takes nothing either, so a close would wait for ever
+            self.cut()  # it takes nothing either, so a close would wait for ever
 
     # --- bad HTTP --------------------------------------------------------------------------------------------------
 

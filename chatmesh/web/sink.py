@@ -8,13 +8,12 @@ waits for the slowest reader. What this leans on: `Request.transport` and chunke
 from __future__ import annotations
 
 import asyncio
-import socket
 import time
 from collections.abc import Mapping
-from contextlib import suppress
 
 from aiohttp import web
 
+from chatmesh.web import outgoing
 from chatmesh.web.request import REQUEST_ID
 
 HEADERS = {
@@ -22,9 +21,6 @@ HEADERS = {
     "Cache-Control": "no-cache, no-transform",
     "X-Accel-Buffering": "no",
 }
-
-SEND_BUFFER_BYTES = 64 * 1024
-"""The kernel's share for a connection: by default it grows to megabytes that a stalled reader then holds."""
 
 
 class EventSink:
@@ -58,10 +54,6 @@ class EventSink:
         transport = request.transport
         if transport is None:
             raise ConnectionResetError("the client left before the stream began")
-        raw = transport.get_extra_info("socket")
-        if raw is not None:
-            with suppress(OSError):
-                raw.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER_BYTES)
         return cls(response, transport, is_chunked=is_chunked)
 
     @property
@@ -77,14 +69,17 @@ class EventSink:
         """Never waits, never refuses: look at `buffered` before."""
         if self.is_closed or not data:  # an empty chunk would end the body
             return
+        framed = b"%x\r\n%b\r\n" % (len(data), data) if self._is_chunked else data
         self.last_write = time.monotonic()
-        self._written += len(data)
-        self._transport.write(b"%x\r\n%b\r\n" % (len(data), data) if self._is_chunked else data)
+        self._written += len(framed)
+        self._transport.write(framed)
 
     def stalled_seconds(self, now: float) -> float:
-        """For how long the client has taken nothing of what waits for it."""
-        taken = self._written - self.buffered
-        if not self.buffered or taken != self._stuck[0]:
+        """For how long the client has taken nothing of what waits for it. The kernel takes from us in steps of a third of
+        its buffer, so what the client takes shows in there first."""
+        waiting = self.buffered
+        taken = self._written - waiting - outgoing.in_kernel(self._transport)
+        if not waiting or taken != self._stuck[0]:
             self._stuck = (taken, now)
         return now - self._stuck[1]
 
