@@ -39,7 +39,6 @@ def pod_tree(process: Process) -> tuple[list[Child], Server]:
         max_connections=config.sse.max_connections,
         max_buffer_bytes=config.sse.max_buffer_bytes,
         keepalive_seconds=config.sse.keepalive_seconds,
-        write_timeout_seconds=config.sse.write_timeout_seconds,
     )
     hub = Hub(broker.transcript, hub_settings, mending)
     holdings.on_told(hub.mend_all)

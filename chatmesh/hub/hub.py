@@ -29,7 +29,6 @@ class HubSettings:
     max_connections: int
     max_buffer_bytes: int
     keepalive_seconds: float
-    write_timeout_seconds: float
 
 
 class Hub:

@@ -164,7 +164,6 @@ class EventStreams:
             if start.reset is not None:
                 reader.restart(start.reset)
             await self._follow(channel, reader, start)
-            await self._wait_taken(reader)
         finally:
             channel.detach(reader)
             hub.remove(reader)
@@ -272,16 +271,9 @@ class EventStreams:
         return is_end(position, held, last, is_filtered=reader.message_id is not None)
 
     async def _wait_room(self, reader: Reader) -> None:
-        """Until the client has taken what waits for it. The pulse ends one that takes nothing for too long."""
+        """Until the client has taken what waits for it. The server cuts one that takes nothing for too long."""
         pause, most = AGAIN_SECONDS
         while not reader.has_room and not reader.sink.is_closed and not reader.is_finished:
-            pause = await _sleep(pause, most / 4)
-
-    async def _wait_taken(self, reader: Reader) -> None:
-        """Until the client has taken its last event too. Until then the pulse looks after it: afterwards nobody would notice
-        that it takes nothing."""
-        pause, most = AGAIN_SECONDS
-        while reader.sink.buffered and not reader.sink.is_closed:
             pause = await _sleep(pause, most / 4)
 
 

@@ -8,7 +8,7 @@ public name tells. tests/web pins all of it.
 from __future__ import annotations
 
 import asyncio
-from contextlib import suppress
+from collections.abc import Callable
 from typing import Any
 
 from aiohttp import StreamReader, web
@@ -24,64 +24,39 @@ from chatmesh.web.request import STANDING_HEADERS, problem_response, unsupported
 log = get_logger("web")
 
 
-class Connections:
-    """The open ones of one server."""
-
-    def __init__(self) -> None:
-        self._open: set[Connection] = set()
-        self._none_left = asyncio.Event()
-        self._none_left.set()
-
-    def __len__(self) -> int:
-        return len(self._open)
-
-    def add(self, connection: Connection) -> None:
-        self._open.add(connection)
-        self._none_left.clear()
-
-    def discard(self, connection: Connection) -> None:
-        self._open.discard(connection)
-        if not self._open:
-            self._none_left.set()
-
-    async def finish(self, deadline: float) -> None:
-        """Idle ones close now, others after their answer. Returns when all have, or at the deadline (loop's time)."""
-        for connection in list(self._open):
-            connection.close_after_answer()
-        with suppress(TimeoutError):
-            async with asyncio.timeout_at(deadline):
-                await self._none_left.wait()
-
-    def cut(self) -> None:
-        """What is left: an answer that takes too long, or a client that takes none."""
-        if self._open:
-            log.warning("web.cut", connections=len(self._open))
-        for connection in list(self._open):
-            connection.cut()
-
-
 class Connection(web.RequestHandler):
     """The listening socket makes one for each client."""
 
-    __slots__ = ("_body", "_give_up_seconds", "_has_part", "_heads_done", "_open", "_reaper", "_wire")
+    __slots__ = (
+        "_body",
+        "_has_part",
+        "_heads_done",
+        "_on_closed",
+        "_on_open",
+        "_reaper",
+        "_stuck",
+        "_wire",
+        "_written",
+    )
 
     def __init__(
         self,
         server: web.Server,
-        open_ones: Connections,
         reaper: Reaper[Connection],
         *,
-        give_up_seconds: float,
+        on_open: Callable[[Connection], None],
+        on_closed: Callable[[Connection], None],
         **options: Any,
     ) -> None:
-        """`give_up_seconds`: one that takes nothing for so long is given up by the kernel, where it can. `options` are
-        aiohttp's: timeouts and limits."""
+        """`options` are aiohttp's: timeouts and limits."""
         super().__init__(server, loop=asyncio.get_running_loop(), **options)
-        self._open = open_ones
         self._reaper = reaper
-        self._give_up_seconds = give_up_seconds
+        self._on_open = on_open
+        self._on_closed = on_closed
         self._wire: asyncio.Transport | None = None
         """The transport from the first moment to the last; aiohttp forgets its own when it begins to close it."""
+        self._written = 0
+        self._stuck: tuple[int, float] = (0, 0.0)
         self._heads_done = 0
         self._has_part = False
         self._body: StreamReader | None = None
@@ -92,12 +67,12 @@ class Connection(web.RequestHandler):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)
         self._wire = self.transport
-        outgoing.bound(transport, self._give_up_seconds)
-        self._open.add(self)
+        outgoing.bound(transport)
+        self._on_open(self)
         self._reaper.expect(self)
 
     def connection_lost(self, exc: BaseException | None) -> None:
-        self._open.discard(self)
+        self._on_closed(self)
         self._reaper.forget(self)
         super().connection_lost(exc)
         self._wire = None
@@ -125,6 +100,35 @@ class Connection(web.RequestHandler):
             self._body = request.content
             if _is_not_worth_reading(request):
                 self.force_close()
+
+    # --- what goes out ---------------------------------------------------------------------------------------------
+
+    @property
+    def is_closing(self) -> bool:
+        return self._wire is None or self._wire.is_closing()
+
+    @property
+    def buffered(self) -> int:
+        """Bytes that the kernel has not taken yet."""
+        return self._wire.get_write_buffer_size() if self._wire is not None else 0
+
+    def write_nowait(self, data: bytes) -> None:
+        """Past aiohttp's own writer, which waits for the slowest client. Never waits, never refuses."""
+        if self._wire is not None:
+            self._written += len(data)
+            self._wire.write(data)
+
+    def stalled_seconds(self, now: float) -> float:
+        """For how long the client has taken nothing of what waits for it. The kernel takes from us in steps of a third of
+        its buffer, so what the client takes shows in there first."""
+        waiting = self.buffered
+        if not waiting or self._wire is None:
+            self._stuck = (0, now)
+            return 0.0
+        taken = self._written - waiting - outgoing.in_kernel(self._wire)
+        if taken != self._stuck[0]:
+            self._stuck = (taken, now)
+        return now - self._stuck[1]
 
     # --- the end ---------------------------------------------------------------------------------------------------
 

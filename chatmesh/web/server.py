@@ -16,7 +16,8 @@ from chatmesh.kernel import Service
 from chatmesh.kernel.together import together
 from chatmesh.protocol.tokens import new_correlation_id
 from chatmesh.telemetry import get_logger, metrics
-from chatmesh.web.connection import Connection, Connections
+from chatmesh.web.connection import Connection
+from chatmesh.web.connections import Connections
 from chatmesh.web.openapi import Operation
 from chatmesh.web.problem import Problem, from_http_exception
 from chatmesh.web.reaper import Reaper
@@ -96,13 +97,13 @@ class Server(Service):
         )
         await runner.setup()
         reaper = Reaper(self._settings.request_timeout_seconds, Connection.close_late)
-        connections = Connections()
+        connections = Connections(self._settings.write_timeout_seconds)
         try:
             listener = await self._listen(runner, connections, reaper)
             started()
             left = asyncio.Event()
             try:
-                _, deadline = await together(reaper.run(left), self._serve(left))
+                deadline, _, _ = await together(self._serve(left), reaper.run(left), connections.run(left))
             finally:
                 listener.close()
             await connections.finish(deadline)
@@ -131,9 +132,9 @@ class Server(Service):
         def connection() -> Connection:
             return Connection(
                 server,
-                connections,
                 reaper,
-                give_up_seconds=2 * self._settings.write_timeout_seconds,  # whoever can say why comes first
+                on_open=connections.add,
+                on_closed=connections.discard,
                 access_log=None,
                 keepalive_timeout=75,
                 lingering_time=min(LINGER_SECONDS, self._settings.request_timeout_seconds),

@@ -87,6 +87,11 @@ async def raw_reader(url: str, path: str, *, receive_bytes: int = 4096) -> Async
         raw.close()
 
 
+def all_buffered() -> list[int]:
+    """Bytes that wait in this process for each of its readers; no public name shows a single sink."""
+    return [thing.buffered for thing in gc.get_objects() if isinstance(thing, EventSink)]
+
+
 def most_buffered() -> int:
-    """Bytes that wait in this process for the slowest of its readers; no public name shows a single sink."""
-    return max((thing.buffered for thing in gc.get_objects() if isinstance(thing, EventSink)), default=0)
+    """The same for the slowest."""
+    return max(all_buffered(), default=0)

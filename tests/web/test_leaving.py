@@ -7,8 +7,6 @@ import gc
 import socket
 from contextlib import suppress
 
-import pytest
-
 from chatmesh.web.connection import Connection
 from chatmesh.web.outgoing import SEND_BUFFER_BYTES
 from tests.support.waiting import eventually
@@ -133,14 +131,6 @@ async def test_cancel_while_leaving_ends_at_once_whatever_is_open() -> None:
         for wire in wires:
             await wire.rest()
             await wire.close()
-
-
-@pytest.mark.skipif(not hasattr(socket, "TCP_USER_TIMEOUT"), reason="only Linux gives up by itself")
-async def test_client_that_takes_nothing_of_an_answer_is_given_up() -> None:
-    async with serving(write_timeout_seconds=0.2) as served:
-        raw = await stalled(served)
-        await eventually(lambda: not transports())
-        raw.close()
 
 
 async def test_kernel_holds_little_for_a_connection_whatever_was_answered_on_it_before() -> None:
