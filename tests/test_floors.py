@@ -48,6 +48,7 @@ PURE = (
     "hub/resume.py",
     "hub/foreign.py",
     "hub/channel.py",
+    "hub/waves.py",
     "presence/roster.py",
     "ingress/conversation.py",
     "ingress/bodies.py",

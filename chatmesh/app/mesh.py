@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
 
 from chatmesh.app import parts
@@ -16,6 +17,7 @@ from chatmesh.kernel import Child, Service, Supervisor
 from chatmesh.protocol.tokens import Token, token
 from chatmesh.web import Server
 from chatmesh.web.probes import probe_routes
+from chatmesh.web.server import nobody_to_tell
 
 
 class Mesh:
@@ -59,7 +61,8 @@ class Mesh:
                 drain_seconds = config.worker.drain_seconds + SUBTREE_SECONDS
                 children.append(nested(name, build, drain_seconds=drain_seconds))
         if config.serves_http and "pod" in config.roles:
-            drain_seconds = config.http.shutdown_seconds + SUBTREE_SECONDS
+            http = config.http
+            drain_seconds = http.drain_wait_seconds + http.shutdown_seconds + SUBTREE_SECONDS
             children.append(nested("pod", self._pod, drain_seconds=drain_seconds))
         elif config.serves_http:
             children.append(child("server", self._probes()))
@@ -77,5 +80,7 @@ class Mesh:
     def _probes(self) -> Service:
         """What a worker serves where it is told to serve HTTP: it has no sessions to show."""
         routes = probe_routes(lambda: self.is_ready, lambda: self.process.status)
-        self.server = Server(parts.server_settings(self.config), routes, on_drain=lambda: None)
+        # No load balancer sends it messages, and the worker's own drain begins after it.
+        settings = replace(parts.server_settings(self.config), drain_wait_seconds=0)
+        self.server = Server(settings, routes, leave=nobody_to_tell)
         return self.server

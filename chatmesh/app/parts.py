@@ -66,6 +66,8 @@ def server_settings(config: Config) -> ServerSettings:
         http.port,
         max_body_bytes=http.max_body_bytes,
         request_timeout_seconds=http.request_timeout_seconds,
+        write_timeout_seconds=config.sse.write_timeout_seconds,
+        drain_wait_seconds=http.drain_wait_seconds,
         shutdown_seconds=http.shutdown_seconds,
     )
 

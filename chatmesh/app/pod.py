@@ -6,12 +6,14 @@ identity ─ roster ─ holdings ─ mender ─ pulse ─ responses ─ broadcas
 from __future__ import annotations
 
 import time
+from functools import partial
 
 from chatmesh.app import parts
 from chatmesh.app.children import STOP_SECONDS, child, once
 from chatmesh.app.process import Process
 from chatmesh.hub import BroadcastInbox, EventStreams, Hub, HubSettings, Mender, Pulse, ResponseInbox
 from chatmesh.hub.channel import Channel
+from chatmesh.hub.leaving import leave
 from chatmesh.ingress import Erasing, History, Ingress, IngressSettings, Intake, IntakeSettings, Stopping
 from chatmesh.kernel import Child, Mailbox
 from chatmesh.presence import Beacon, HealthResponder, Holdings, IdentityGuard, Roster, RosterKeeper, Vitals
@@ -28,6 +30,7 @@ MENDING = 16_384
 def pod_tree(process: Process) -> tuple[list[Child], Server]:
     """The children of the pod, and the one of them that listens."""
     config, broker = process.config, process.broker
+    http = config.http
     roster = Roster(config.heartbeat.interval_seconds)
     holdings = Holdings(broker.connection, broker.registry, pod_id=process.id, boot=process.boot)
     broker.streams.on_remade(holdings.tell_again)
@@ -36,7 +39,6 @@ def pod_tree(process: Process) -> tuple[list[Child], Server]:
         max_connections=config.sse.max_connections,
         max_buffer_bytes=config.sse.max_buffer_bytes,
         keepalive_seconds=config.sse.keepalive_seconds,
-        write_timeout_seconds=config.sse.write_timeout_seconds,
     )
     hub = Hub(broker.transcript, hub_settings, mending)
     holdings.on_told(hub.mend_all)
@@ -72,7 +74,7 @@ def pod_tree(process: Process) -> tuple[list[Child], Server]:
         child("broadcasts", BroadcastInbox(broker.connection, hub)),
         child("health", HealthResponder(broker.connection, id=process.id, boot=process.boot, vitals=vitals)),
         child("beacon", beacon),
-        child("server", server, drain_seconds=config.http.shutdown_seconds + STOP_SECONDS),
+        child("server", server, drain_seconds=http.drain_wait_seconds + http.shutdown_seconds + STOP_SECONDS),
     ]
     return children, server
 
@@ -107,4 +109,6 @@ def _server(process: Process, hub: Hub, streams: EventStreams, roster: Roster) -
         *page_routes(),
     ]
     routes.append(openapi_route(routes))
-    return Server(parts.server_settings(config), routes, on_drain=hub.say_goodbye)
+    # Half of the time is for saying it, the other for those who take it slowly.
+    say_goodbye = partial(leave, hub, config.http.shutdown_seconds / 2)
+    return Server(parts.server_settings(config), routes, leave=say_goodbye)

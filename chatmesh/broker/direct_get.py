@@ -30,7 +30,7 @@ MAX_SUBJECTS = 1024
 """The server answers 413 where more match one request."""
 
 PAGE_BYTES = 4 * 1024 * 1024
-"""Of one batch: bounds what a reader of long answers can make the process hold at once."""
+"""Of one batch, unless less is asked for: what is read and let go at once."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,9 +131,12 @@ class DirectGet:
         page = await self._get(stream, {"next_by_subj": subject, "seq": seq}, seconds, single=True)
         return page.messages[0] if page.messages else None
 
-    async def page(self, stream: str, subject: str, *, seq: int, limit: int, seconds: float) -> Page:
-        """At most `limit` messages on `subject` (wildcards allowed) from `seq` on."""
-        request = {"next_by_subj": subject, "seq": max(1, seq), "batch": limit, "max_bytes": PAGE_BYTES}
+    async def page(
+        self, stream: str, subject: str, *, seq: int, limit: int, seconds: float, max_bytes: int = PAGE_BYTES
+    ) -> Page:
+        """At most `limit` messages on `subject` (wildcards allowed) from `seq` on. The one that reaches `max_bytes` is the
+        last."""
+        request = {"next_by_subj": subject, "seq": max(1, seq), "batch": limit, "max_bytes": max_bytes}
         return await self._get(stream, request, seconds, single=False)
 
     async def each_last(self, stream: str, *patterns: str, seconds: float) -> list[Stored]:

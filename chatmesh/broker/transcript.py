@@ -11,7 +11,7 @@ import time
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 
-from chatmesh.broker.direct_get import DirectGet, Stored
+from chatmesh.broker.direct_get import PAGE_BYTES, DirectGet, Stored
 from chatmesh.broker.publisher import Done, Publisher
 from chatmesh.broker.streams import TRANSCRIPT
 from chatmesh.errors import BrokerUnreachableError, FencedError, ProtocolError
@@ -183,15 +183,18 @@ class Transcript:
         limit: int,
         seconds: float,
         floor: int = 0,
+        max_bytes: int = PAGE_BYTES,
     ) -> Records:
-        """Records of the session (or of one message) from stream sequence `seq` on, at most `limit`; without those
-        under claims up to `floor`, which were erased."""
+        """Records of the session (or of one message) from stream sequence `seq` on, at most `limit`, and no further one
+        where they have reached `max_bytes`; without those under claims up to `floor`, which were erased."""
         subject = (
             subjects.transcript_of(session_id)
             if message_id is None
             else subjects.transcript(session_id, message_id)
         )
-        page = await self._direct_get.page(TRANSCRIPT, subject, seq=seq, limit=limit, seconds=seconds)
+        page = await self._direct_get.page(
+            TRANSCRIPT, subject, seq=seq, limit=limit, seconds=seconds, max_bytes=max_bytes
+        )
         next_seq = page.messages[-1].seq + 1 if page.messages else seq
         return Records(
             [record for stored in page.messages if (record := _readable(stored)) and record.token > floor],

@@ -64,8 +64,13 @@ class HttpConfig(Section):
     request_timeout_seconds: Seconds = Field(
         default=30, description="How long reading a request's head and body may take, in seconds."
     )
+    drain_wait_seconds: Annotated[Amount, Field(ge=0, le=86_400)] = Field(
+        default=0,
+        description="How long a pod that leaves goes on serving its readers, not ready, before it sends them away, in seconds: what load balancers take to notice.",
+    )
     shutdown_seconds: Seconds = Field(
-        default=10, description="How long open connections get to end when the server stops, in seconds."
+        default=10,
+        description="How long readers and requests under way get to end when the server stops, in seconds.",
     )
 
     def serves_http(self, roles: Collection[str]) -> bool:

@@ -29,7 +29,6 @@ class HubSettings:
     max_connections: int
     max_buffer_bytes: int
     keepalive_seconds: float
-    write_timeout_seconds: float
 
 
 class Hub:
@@ -41,7 +40,8 @@ class Hub:
         self._mending = mending
         self._channels: dict[Token, Channel] = {}
         self.readers: set[Reader] = set()
-        self.is_draining = False
+        self.is_leaving = False
+        """Readers are being sent away."""
 
     def channel(self, session_id: Token) -> Channel | None:
         return self._channels.get(session_id)
@@ -69,6 +69,8 @@ class Hub:
     def add(self, reader: Reader) -> None:
         self.readers.add(reader)
         metrics.readers.set(len(self.readers))
+        if self.is_leaving:
+            self.send_away(reader)
 
     def remove(self, reader: Reader) -> None:
         self.readers.discard(reader)
@@ -123,13 +125,9 @@ class Hub:
             reader.finish()
         self._channels.clear()
 
-    def say_goodbye(self) -> None:
-        """This pod is leaving: every reader is told, and comes back to another pod. Native streams end cleanly: their
-        readers reconnect."""
-        self.is_draining = True
-        for reader in list(self.readers):
-            reader.tell(sse.drain("leaving", random.randint(*RETRY_MS)))  # noqa: S311 - spreads load, no secret
-            reader.finish()
+    def send_away(self, reader: Reader) -> None:
+        """This pod is leaving. Native streams end cleanly: their readers reconnect, and come to another pod."""
+        reader.leave(sse.drain("leaving", random.randint(*RETRY_MS)))  # noqa: S311 - spreads load, no secret
 
     def quiet(self, now: float, is_quiet: Callable[[Channel, float], bool]) -> Iterator[Channel]:
         """The channels that wait for something and have been silent for long enough."""

@@ -1,4 +1,4 @@
-"""What the hub does by the clock: keep-alives, a look at the transcript on silence, an end for stalled readers."""
+"""What the hub does by the clock: keep-alives, and a look at the transcript on silence."""
 
 from __future__ import annotations
 
@@ -73,11 +73,7 @@ class Pulse(Service):
         settings = self._hub.settings
         for reader in list(self._hub.readers):
             sink = reader.sink
-            if sink.stalled_seconds(now) > settings.write_timeout_seconds:
-                log.info("hub.reader_stalled", buffered=sink.buffered)
-                sink.abort()
-                reader.finish()
-            elif now - sink.last_write >= settings.keepalive_seconds and not sink.buffered:
+            if now - sink.last_write >= settings.keepalive_seconds and not sink.buffered:
                 sink.write_nowait(sse.KEEPALIVE)
 
 

@@ -59,7 +59,7 @@ class Reader:
 
     def push(self, record: Record, payload: bytes) -> None:
         """A live record, encoded once for all readers. One who is too slow goes on from the transcript."""
-        if record.offset <= self.offset:
+        if record.offset <= self.offset or self.is_finished:
             return
         if self.sink.is_closed:
             self._stop()
@@ -74,7 +74,9 @@ class Reader:
             self._look_for_end(record)
 
     def feed(self, record: Record) -> bool:
-        """A record from the transcript, perhaps seen in part. False: it was the last one that the reader wants."""
+        """A record from the transcript, perhaps seen in part. False: the reader wants no more."""
+        if self.is_finished:
+            return False
         if record.offset < self.offset:
             return True
         skip = self.index if record.offset == self.offset else 0
@@ -102,8 +104,17 @@ class Reader:
 
     def restart(self, reason: str) -> None:
         """What was shown is void: the position can't be found. Goes on with what is still there."""
+        if self.is_finished:
+            return
         self.offset = self.index = self.seq = 0
         self.sink.write_nowait(sse.reset(reason, position=self.scope.write(0, 0, 0)))
+
+    def leave(self, payload: bytes) -> None:
+        """The last event, behind whatever waits: an end without it would pass for the answer's. One who never takes it is
+        cut."""
+        if not self.is_finished:
+            self.sink.write_nowait(payload)
+            self.finish()
 
     def finish(self) -> None:
         """Nothing more will come; the reader's task ends the stream."""

@@ -24,6 +24,8 @@ log = get_logger("hub")
 
 READ_SECONDS = 5.0
 PAGE_RECORDS = 64
+PAGE_BYTES = 256 * 1024
+"""A slow reader holds its page until it has taken it, for as long as it takes a little."""
 
 AGAIN_SECONDS = (0.02, 1.0)
 """Between reads while the transcript lags behind what was heard live (another replica answers), or the broker is away."""
@@ -57,7 +59,7 @@ class EventStreams:
         """`GET /v1/sessions/{session_id}/events`. Never 4xx or 5xx for a state that passes: a browser's EventSource
         gives up for good on any status but 200."""
         session_id, message_id = _ids(request)
-        if not self._is_ready() or self._hub.is_draining or self._hub.is_full:
+        if not self._is_ready() or self._hub.is_leaving or self._hub.is_full:
             return await self._come_back(request)
         text = request.headers.get("Last-Event-ID") or request.query.get("last_event_id")
         try:
@@ -205,6 +207,7 @@ class EventStreams:
                     limit=PAGE_RECORDS,
                     seconds=READ_SECONDS,
                     floor=channel.floor,
+                    max_bytes=PAGE_BYTES,
                 )
                 if is_claimed:
                     verdict = judge(
@@ -223,7 +226,7 @@ class EventStreams:
             for record in page.records:
                 if not reader.feed(record):
                     return page.next_seq
-                # After each one: a page of them is megabytes.
+                # After each one: a page of them is more than may wait.
                 await self._wait_room(reader)
             seq = page.next_seq
             if page.more:
@@ -268,7 +271,7 @@ class EventStreams:
         return is_end(position, held, last, is_filtered=reader.message_id is not None)
 
     async def _wait_room(self, reader: Reader) -> None:
-        """Until the client has taken what waits for it. The pulse ends one that takes nothing for too long."""
+        """Until the client has taken what waits for it. The server cuts one that takes nothing for too long."""
         pause, most = AGAIN_SECONDS
         while not reader.has_room and not reader.sink.is_closed and not reader.is_finished:
             pause = await _sleep(pause, most / 4)

@@ -8,6 +8,7 @@ public name tells. tests/web pins all of it.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from typing import Any
 
 from aiohttp import StreamReader, web
@@ -15,6 +16,7 @@ from aiohttp.http_exceptions import ContentEncodingError, LineTooLong
 
 from chatmesh.protocol.tokens import new_correlation_id
 from chatmesh.telemetry import get_logger, metrics
+from chatmesh.web import outgoing
 from chatmesh.web.problem import Problem, from_http_exception
 from chatmesh.web.reaper import Reaper
 from chatmesh.web.request import STANDING_HEADERS, problem_response, unsupported_encoding
@@ -25,12 +27,36 @@ log = get_logger("web")
 class Connection(web.RequestHandler):
     """The listening socket makes one for each client."""
 
-    __slots__ = ("_body", "_has_part", "_heads_done", "_reaper")
+    __slots__ = (
+        "_body",
+        "_has_part",
+        "_heads_done",
+        "_on_closed",
+        "_on_open",
+        "_reaper",
+        "_stuck",
+        "_wire",
+        "_written",
+    )
 
-    def __init__(self, server: web.Server, reaper: Reaper[Connection], **options: Any) -> None:
+    def __init__(
+        self,
+        server: web.Server,
+        reaper: Reaper[Connection],
+        *,
+        on_open: Callable[[Connection], None],
+        on_closed: Callable[[Connection], None],
+        **options: Any,
+    ) -> None:
         """`options` are aiohttp's: timeouts and limits."""
         super().__init__(server, loop=asyncio.get_running_loop(), **options)
         self._reaper = reaper
+        self._on_open = on_open
+        self._on_closed = on_closed
+        self._wire: asyncio.Transport | None = None
+        """The transport from the first moment to the last; aiohttp forgets its own when it begins to close it."""
+        self._written = 0
+        self._stuck: tuple[int, float] = (0, 0.0)
         self._heads_done = 0
         self._has_part = False
         self._body: StreamReader | None = None
@@ -40,11 +66,16 @@ class Connection(web.RequestHandler):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)
+        self._wire = self.transport
+        outgoing.bound(transport)
+        self._on_open(self)
         self._reaper.expect(self)
 
     def connection_lost(self, exc: BaseException | None) -> None:
+        self._on_closed(self)
         self._reaper.forget(self)
         super().connection_lost(exc)
+        self._wire = None
 
     def data_received(self, data: bytes) -> None:
         """Also of a body, and of what a client sends ahead while it is being answered: no deadline runs then."""
@@ -70,6 +101,48 @@ class Connection(web.RequestHandler):
             if _is_not_worth_reading(request):
                 self.force_close()
 
+    # --- what goes out ---------------------------------------------------------------------------------------------
+
+    @property
+    def is_closing(self) -> bool:
+        return self._wire is None or self._wire.is_closing()
+
+    @property
+    def buffered(self) -> int:
+        """Bytes that the kernel has not taken yet."""
+        return self._wire.get_write_buffer_size() if self._wire is not None else 0
+
+    def write_nowait(self, data: bytes) -> None:
+        """Past aiohttp's own writer, which waits for the slowest client. Never waits, never refuses."""
+        if self._wire is not None:
+            self._written += len(data)
+            self._wire.write(data)
+
+    def stalled_seconds(self, now: float) -> float:
+        """For how long the client has taken nothing of what waits for it. The kernel takes from us in steps of a third of
+        its buffer, so what the client takes shows in there first."""
+        waiting = self.buffered
+        if not waiting or self._wire is None:
+            self._stuck = (0, now)
+            return 0.0
+        taken = self._written - waiting - outgoing.in_kernel(self._wire)
+        if taken != self._stuck[0]:
+            self._stuck = (taken, now)
+        return now - self._stuck[1]
+
+    # --- the end ---------------------------------------------------------------------------------------------------
+
+    def close_after_answer(self) -> None:
+        """At once where no request is under way."""
+        self.close()  # takes no further request, but leaves an idle connection open
+        if self._request_count == self._heads_done and self._wire is not None:
+            self._wire.close()
+
+    def cut(self) -> None:
+        """Now, whatever is under way or still to be sent."""
+        if self._wire is not None:
+            self._wire.abort()
+
     def close_late(self) -> None:
         """The head did not come. One who has sent a part of it is told; a silent one may be a browser's spare."""
         metrics.http_late.labels("head" if self._has_part else "silent").inc()
@@ -78,7 +151,7 @@ class Connection(web.RequestHandler):
             transport.write(_late_answer())
         self.force_close()
         if transport is not None and transport.get_write_buffer_size():
-            transport.abort()  # it takes nothing either, so a close would wait for ever
+            self.cut()  # it takes nothing either, so a close would wait for ever
 
     # --- bad HTTP --------------------------------------------------------------------------------------------------
 

@@ -11,13 +11,11 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable
-from contextlib import suppress
 from typing import Generic, TypeVar
 
-C = TypeVar("C")
+from chatmesh.web.sweeping import sweep_until
 
-SWEEPS = 4
-"""Looks in one limit: a connection is closed at most a quarter of the limit late, and at most a second."""
+C = TypeVar("C")
 
 
 class Reaper(Generic[C]):
@@ -50,9 +48,4 @@ class Reaper(Generic[C]):
 
     async def run(self, until: asyncio.Event) -> None:
         """Sweeps until the event is set."""
-        pause_seconds = min(1.0, self._limit_seconds / SWEEPS)
-        while not until.is_set():
-            self.sweep(time.monotonic())
-            with suppress(TimeoutError):
-                async with asyncio.timeout(pause_seconds):
-                    await until.wait()
+        await sweep_until(until, self._limit_seconds, lambda: self.sweep(time.monotonic()))

@@ -13,9 +13,11 @@ from aiohttp import web
 
 from chatmesh.errors import PortInUseError, ProtocolError
 from chatmesh.kernel import Service
+from chatmesh.kernel.together import together
 from chatmesh.protocol.tokens import new_correlation_id
 from chatmesh.telemetry import get_logger, metrics
 from chatmesh.web.connection import Connection
+from chatmesh.web.connections import Connections
 from chatmesh.web.openapi import Operation
 from chatmesh.web.problem import Problem, from_http_exception
 from chatmesh.web.reaper import Reaper
@@ -30,6 +32,9 @@ BACKLOG = 4096
 
 LINGER_SECONDS = 5.0
 """How long the rest of a body that nobody wants is read away, so that its sender gets to read the answer."""
+
+CANCEL_SECONDS = 1.0
+"""What a handler gets to end after its connection was cut."""
 
 _REQUEST_ID = re.compile(r"[\x21-\x7e]{1,128}")
 
@@ -54,18 +59,26 @@ class ServerSettings:
     port: int
     max_body_bytes: int
     request_timeout_seconds: float
+    write_timeout_seconds: float
+    drain_wait_seconds: float
     shutdown_seconds: float
 
 
+async def nobody_to_tell() -> None:
+    """The `leave` of a server without long answers."""
+
+
 class Server(Service):
-    """Listens from `started` until it is drained. `on_drain` is called first: it tells long answers to end."""
+    """Listens from `started` until it has been drained, and longer: for `drain_wait_seconds` it only goes on, with the
+    last answer on each connection; then `leave` tells long answers to end; then it stops listening, requests under way
+    end, and what is left `shutdown_seconds` after the wait is cut."""
 
     def __init__(
-        self, settings: ServerSettings, routes: Sequence[Route], *, on_drain: Callable[[], None]
+        self, settings: ServerSettings, routes: Sequence[Route], *, leave: Callable[[], Awaitable[None]]
     ) -> None:
         self._settings = settings
         self.routes = routes
-        self._on_drain = on_drain
+        self._leave = leave
         self._draining = asyncio.Event()
         self.port = settings.port
 
@@ -80,25 +93,39 @@ class Server(Service):
             self._application(),
             # A reader who leaves ends its handler; otherwise a silent stream would be found dead only by writing.
             handler_cancellation=True,
-            shutdown_timeout=self._settings.shutdown_seconds,
+            shutdown_timeout=CANCEL_SECONDS,
         )
         await runner.setup()
         reaper = Reaper(self._settings.request_timeout_seconds, Connection.close_late)
+        connections = Connections(self._settings.write_timeout_seconds)
         try:
-            listener = await self._listen(runner, reaper)
+            listener = await self._listen(runner, connections, reaper)
             started()
+            left = asyncio.Event()
             try:
-                await reaper.run(self._draining)
+                deadline, _, _ = await together(self._serve(left), reaper.run(left), connections.run(left))
             finally:
                 listener.close()
-            self._on_drain()
+            await connections.finish(deadline)
         finally:
+            connections.cut()
             await runner.cleanup()
 
     def drain(self) -> None:
         self._draining.set()
 
-    async def _listen(self, runner: web.AppRunner, reaper: Reaper[Connection]) -> asyncio.Server:
+    async def _serve(self, left: asyncio.Event) -> float:
+        """Until it was drained and everybody was told. Returns when the last request has to have ended (loop's time)."""
+        await self._draining.wait()
+        await asyncio.sleep(self._settings.drain_wait_seconds)
+        deadline = asyncio.get_running_loop().time() + self._settings.shutdown_seconds
+        await self._leave()
+        left.set()
+        return deadline
+
+    async def _listen(
+        self, runner: web.AppRunner, connections: Connections, reaper: Reaper[Connection]
+    ) -> asyncio.Server:
         server = runner.server
         assert server is not None  # noqa: S101 - narrows aiohttp's type; it is there after setup
 
@@ -106,6 +133,8 @@ class Server(Service):
             return Connection(
                 server,
                 reaper,
+                on_open=connections.add,
+                on_closed=connections.discard,
                 access_log=None,
                 keepalive_timeout=75,
                 lingering_time=min(LINGER_SECONDS, self._settings.request_timeout_seconds),
@@ -133,13 +162,23 @@ class Server(Service):
         return listener
 
     def _application(self) -> web.Application:
-        app = web.Application(middlewares=[_middleware], client_max_size=self._settings.max_body_bytes)
+        app = web.Application(
+            middlewares=[self._last_answers, _middleware], client_max_size=self._settings.max_body_bytes
+        )
         app.on_response_prepare.append(_add_standing_headers)
         for route in self.routes:
             app.router.add_route(route.method, route.path, route.handler)
             if route.method == "GET" and not route.is_stream:
                 app.router.add_route("HEAD", route.path, route.handler)
         return app
+
+    @web.middleware
+    async def _last_answers(self, request: Request, handler: Handler) -> Response:
+        """While leaving, each connection ends with its answer: what comes next on it belongs to another process."""
+        response = await handler(request)
+        if self._draining.is_set():
+            response.force_close()
+        return response
 
 
 async def _add_standing_headers(_request: Request, response: Response) -> None:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
 import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 from urllib.parse import urlsplit
+
+from chatmesh.web import EventSink
 
 END = b"\r\n0\r\n\r\n"
 """The last chunk of a chunked body: a clean end, and no cut."""
@@ -21,10 +24,10 @@ class RawReader:
         self._socket = raw
         self.received = b""
 
-    async def read(self) -> bool:
+    async def read(self, most_bytes: int = 65_536) -> bool:
         """Takes what comes next; False at the end, clean or not."""
         try:
-            part = await asyncio.get_running_loop().sock_recv(self._socket, 65_536)
+            part = await asyncio.get_running_loop().sock_recv(self._socket, most_bytes)
         except ConnectionResetError:
             return False
         self.received += part
@@ -40,21 +43,31 @@ class RawReader:
         return not self.received.endswith(END)
 
     @property
+    def blocks(self) -> list[str]:
+        """Every whole block so far: events and comments."""
+        return self._body().decode().split("\n\n")[:-1]
+
+    @property
     def chunks(self) -> list[dict[str, Any]]:
-        """Every chunk shown so far; what came of an unfinished block is left out."""
-        *blocks, _ = self._body().decode().split("\n\n")
-        lines = [line for block in blocks if "event:" not in block for line in block.split("\n")]
+        """Every chunk shown so far."""
+        lines = [line for block in self.blocks if "event:" not in block for line in block.split("\n")]
         return [json.loads(line.removeprefix("data: ")) for line in lines if line.startswith("data: ")]
+
+    @property
+    def position(self) -> str:
+        """What a client would send back."""
+        lines = [line for block in self.blocks for line in block.split("\n")]
+        return [line.removeprefix("id: ") for line in lines if line.startswith("id: ")][-1]
 
     def _body(self) -> bytes:
         _, _, rest = self.received.partition(b"\r\n\r\n")
-        body = b""
-        while rest:
-            size, _, rest = rest.partition(b"\r\n")
-            length = int(size or b"0", 16)
-            body += rest[:length]
-            rest = rest[length + 2 :]
-        return body
+        body = bytearray()
+        at = 0
+        while (end := rest.find(b"\r\n", at)) > at:
+            length = int(rest[at:end], 16)
+            body += rest[end + 2 : end + 2 + length]  # the last one perhaps in part
+            at = end + 2 + length + 2
+        return bytes(body)
 
 
 @asynccontextmanager
@@ -72,3 +85,13 @@ async def raw_reader(url: str, path: str, *, receive_bytes: int = 4096) -> Async
         yield RawReader(raw)
     finally:
         raw.close()
+
+
+def all_buffered() -> list[int]:
+    """Bytes that wait in this process for each of its readers; no public name shows a single sink."""
+    return [thing.buffered for thing in gc.get_objects() if isinstance(thing, EventSink)]
+
+
+def most_buffered() -> int:
+    """The same for the slowest."""
+    return max(all_buffered(), default=0)

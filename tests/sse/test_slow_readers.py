@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import gc
 
 from nats.aio.client import Client
 
-from chatmesh.web import EventSink
-from tests.sse.raw import raw_reader
+from tests.sse.raw import most_buffered, raw_reader
 from tests.support import stored
 from tests.support.broker import Broker
 from tests.support.mesh import pod_and_client, running
@@ -16,11 +14,6 @@ from tests.support.reading import events, post
 from tests.support.waiting import eventually
 
 LONG = 4000  # chunks of about 270 bytes: far more than the kernel's buffers of one connection hold
-
-
-def most_buffered() -> int:
-    """Bytes that wait in this process for the slowest of its readers; no public name shows a single sink."""
-    return max((thing.buffered for thing in gc.get_objects() if isinstance(thing, EventSink)), default=0)
 
 
 async def test_slow_reader_goes_on_from_the_transcript_and_sees_every_chunk_once(

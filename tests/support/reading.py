@@ -94,14 +94,15 @@ class Stream:
 
 @asynccontextmanager
 async def events(
-    client: httpx.AsyncClient, session_id: str, *, reading: Reading | None = None, **query: str
+    client: httpx.AsyncClient, session_id: str, *, reading: Reading | None = None, pod: str = "", **query: str
 ) -> AsyncIterator[Stream]:
-    """Opens the session's events. With a `reading` that has a position, goes on there, as a browser would."""
+    """Opens the session's events, at the client's pod or at the one whose URL is given. With a `reading` that has a
+    position, goes on there, as a browser would."""
     reading = Reading() if reading is None else reading
     headers = {"Accept": "text/event-stream"}
     if reading.position:
         headers["Last-Event-ID"] = reading.position
-    url = f"/v1/sessions/{session_id}/events"
+    url = f"{pod}/v1/sessions/{session_id}/events"
     async with client.stream("GET", url, params=query, headers=headers) as response:
         yield Stream(response, reading)
 

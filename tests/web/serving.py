@@ -16,15 +16,24 @@ from chatmesh.web import EventSink, Request, Response, Route, Server, ServerSett
 LIMIT_SECONDS = 0.4
 """What the tests give a request to arrive."""
 
+LARGE_BYTES = 8 * 2**20
+"""More than any kernel takes for one connection."""
+
 PATIENCE_SECONDS = 15.0
 """How long a test waits for what has to happen; loaded machines are slow."""
 
 
 class Held:
-    """Routes `/ok`, `/echo` (reads the body), `/slow` (until released), `/stream` (until released) and `/broken`."""
+    """Routes `/ok`, `/echo` (reads the body), `/slow` (until released), `/stream` (until released), `/large` and
+    `/broken`."""
 
     def __init__(self) -> None:
         self.release = asyncio.Event()
+        self.has_left = False
+
+    async def leave(self) -> None:
+        """What the server calls before it stops listening."""
+        self.has_left = True
 
     @property
     def routes(self) -> list[Route]:
@@ -34,6 +43,7 @@ class Held:
             Route("POST", "/echo", self._echo),
             Route("GET", "/slow", self._slow),
             Route("GET", "/stream", self._stream, is_stream=True),
+            Route("GET", "/large", self._large),
             Route("GET", "/broken", self._broken),
         ]
 
@@ -54,6 +64,9 @@ class Held:
         sink.write_nowait(b"data: last\n\n")
         return sink.finish()
 
+    async def _large(self, _request: Request) -> Response:
+        return json_response({"text": "x" * LARGE_BYTES})
+
     async def _broken(self, _request: Request) -> Response:
         raise RuntimeError("a secret")
 
@@ -62,15 +75,27 @@ class Held:
 class Serving:
     port: int
     held: Held
+    server: Server
+    task: asyncio.Task[None]
 
     async def connect(self, sent: bytes = b"") -> Wire:
         wire = Wire(*await asyncio.open_connection("127.0.0.1", self.port))
         wire.send(sent)
         return wire
 
+    async def ended(self) -> None:
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            await asyncio.wait({self.task})
+
 
 @asynccontextmanager
-async def serving(*, request_timeout_seconds: float = LIMIT_SECONDS) -> AsyncIterator[Serving]:
+async def serving(
+    *,
+    request_timeout_seconds: float = LIMIT_SECONDS,
+    write_timeout_seconds: float = 30,
+    drain_wait_seconds: float = 0,
+    shutdown_seconds: float = 2,
+) -> AsyncIterator[Serving]:
     """A server that is up; drained at the end."""
     held = Held()
     settings = ServerSettings(
@@ -78,20 +103,25 @@ async def serving(*, request_timeout_seconds: float = LIMIT_SECONDS) -> AsyncIte
         0,
         max_body_bytes=100_000,
         request_timeout_seconds=request_timeout_seconds,
-        shutdown_seconds=2,
+        write_timeout_seconds=write_timeout_seconds,
+        drain_wait_seconds=drain_wait_seconds,
+        shutdown_seconds=shutdown_seconds,
     )
-    server = Server(settings, held.routes, on_drain=held.release.set)
+    server = Server(settings, held.routes, leave=held.leave)
     up = asyncio.Event()
     task = asyncio.create_task(server.run(up.set))
     waiter = asyncio.create_task(up.wait())
     await asyncio.wait({task, waiter}, return_when=asyncio.FIRST_COMPLETED)
     waiter.cancel()
+    serving = Serving(server.port, held, server, task)
     try:
-        yield Serving(server.port, held)
+        yield serving
     finally:
+        held.release.set()
         server.drain()
-        async with asyncio.timeout(PATIENCE_SECONDS):
-            await task
+        await serving.ended()
+    if not task.cancelled():
+        task.result()
 
 
 @dataclass

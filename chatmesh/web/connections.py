@@ -1,0 +1,58 @@
+"""The open connections of a server: cut where the client takes nothing for too long, and all of them at the end."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from contextlib import suppress
+
+from chatmesh.telemetry import get_logger, metrics
+from chatmesh.web.connection import Connection
+from chatmesh.web.sweeping import sweep_until
+
+log = get_logger("web")
+
+
+class Connections:
+    """Each adds itself and discards itself."""
+
+    def __init__(self, write_timeout_seconds: float) -> None:
+        self._write_timeout_seconds = write_timeout_seconds
+        self._open: set[Connection] = set()
+        self._none_left = asyncio.Event()
+        self._none_left.set()
+
+    def add(self, connection: Connection) -> None:
+        self._open.add(connection)
+        self._none_left.clear()
+
+    def discard(self, connection: Connection) -> None:
+        self._open.discard(connection)
+        if not self._open:
+            self._none_left.set()
+
+    async def run(self, until: asyncio.Event) -> None:
+        """Cuts stalled ones until the event is set."""
+        await sweep_until(until, self._write_timeout_seconds, lambda: self.sweep(time.monotonic()))
+
+    def sweep(self, now: float) -> None:
+        for connection in list(self._open):
+            if connection.stalled_seconds(now) > self._write_timeout_seconds:
+                metrics.http_stalled.inc()
+                log.info("web.stalled", buffered=connection.buffered)
+                connection.cut()
+
+    async def finish(self, deadline: float) -> None:
+        """Idle ones close now, others after their answer. Returns when all have, or at the deadline (loop's time)."""
+        for connection in list(self._open):
+            connection.close_after_answer()
+        with suppress(TimeoutError):
+            async with asyncio.timeout_at(deadline):
+                await self._none_left.wait()
+
+    def cut(self) -> None:
+        """What is left: an answer that takes too long, or a client that takes none."""
+        if self._open:
+            log.warning("web.cut", connections=len(self._open))
+        for connection in list(self._open):
+            connection.cut()
