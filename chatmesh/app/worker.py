@@ -28,6 +28,7 @@ from chatmesh.workflow import (
     HAND_OVER_SECONDS,
     Age,
     Answers,
+    Bounds,
     Claims,
     Desk,
     Generations,
@@ -61,7 +62,14 @@ def worker_tree(process: Process, worker_id: Token) -> list[Child]:
     generations = Generations()
     age = Age(config.streams.requests_max_age_hours * 3600)
     answers = Answers(
-        claims, broker, catalogue, batcher, generations, age, max_attempts=config.worker.max_attempts
+        claims,
+        broker,
+        catalogue,
+        batcher,
+        generations,
+        age,
+        Bounds(config.sessions.history_turns, config.sessions.history_tokens),
+        max_attempts=config.worker.max_attempts,
     )
     turns = Turns(claims, broker, answers, router, generations, age)
     sweep = StopSweep(broker, generations)

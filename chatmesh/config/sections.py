@@ -96,6 +96,10 @@ class SseConfig(Section):
     )
 
 
+MAX_HISTORY_TURNS = 100
+"""A claim points to so many messages before its own."""
+
+
 class SessionsConfig(Section):
     """One answer at a time in a session."""
 
@@ -105,6 +109,13 @@ class SessionsConfig(Section):
     )
     queue_limit: Annotated[Count, Field(ge=0, le=1_000_000)] = Field(
         default=100, description="Messages that may wait in one session; past it 429."
+    )
+    history_turns: Annotated[Count, Field(ge=0, le=MAX_HISTORY_TURNS)] = Field(
+        default=50,
+        description="Messages before it, with their answers, that a model gets where the request brings no history.",
+    )
+    history_tokens: Annotated[Count, Field(ge=0, le=10_000_000)] = Field(
+        default=32_000, description="About so many tokens of them; the oldest are left out."
     )
 
 

@@ -26,6 +26,9 @@ WRITABLE_DEPTH = 250
 """A record's chunks are written again for readers, and orjson writes 254 levels."""
 
 
+MAX_RECENT = 100
+"""Messages before one that a claim points to: what models get of a conversation is shorter."""
+
 MAX_WHOLE = 10**12 - 1
 """Of offsets and sequences: what a reader's position can say."""
 
@@ -54,8 +57,8 @@ class Claim:
     `base` is the session's offset before the message's first record and `first` the sequence of the message's first
     claim (0 where this is it): together they say where the answer begins. `offset` is the session's last offset as the
     claimant knew it. `erases`: the session is erased under it, and nobody answers. `handed_over`: its holder has left in
-    good order, so whoever claims next makes the same attempt. `nonce` recognises one's own claim where its
-    acknowledgement was lost.
+    good order, so whoever claims next makes the same attempt. `recent` are the first claims of the messages before this one,
+    oldest first: where to read what was said lately. `nonce` recognises one's own claim where its acknowledgement was lost.
     """
 
     session_id: Token
@@ -70,6 +73,7 @@ class Claim:
     timestamp: str
     erases: bool = False
     handed_over: bool = False
+    recent: tuple[int, ...] = ()
 
     def encode(self) -> bytes:
         return orjson.dumps(
@@ -86,6 +90,7 @@ class Claim:
                 "timestamp": self.timestamp,
                 "erases": self.erases,
                 "handed_over": self.handed_over,
+                "recent": self.recent,
             }
         )
 
@@ -112,9 +117,16 @@ class Claim:
                 timestamp=_text(body, "timestamp"),
                 erases=body.get("erases") is True,
                 handed_over=body.get("handed_over") is True,
+                recent=_sequences(body.get("recent")),
             )
         except KeyError as error:
             raise ProtocolError(f"not a claim: {error!r}") from error
+
+
+def _sequences(value: Any) -> tuple[int, ...]:
+    """Rising stream sequences. Only a hint where to read, so what is none is left out."""
+    found = value if isinstance(value, list) else []
+    return tuple(sorted({seq for seq in found if type(seq) is int and 0 < seq <= MAX_WHOLE})[-MAX_RECENT:])
 
 
 TOMBSTONE = b'{"erased":true}'

@@ -6,6 +6,7 @@ In: deliveries of the work queue. Out: chunks into lanes of the relay, and an ac
 from chatmesh.workflow.age import Age
 from chatmesh.workflow.answers import Answers
 from chatmesh.workflow.claims import Claims, Identity
+from chatmesh.workflow.conversation import Bounds
 from chatmesh.workflow.desk import HAND_OVER_SECONDS, Desk
 from chatmesh.workflow.leases import Leases
 from chatmesh.workflow.overdue import Overdue
@@ -17,6 +18,7 @@ __all__ = [
     "HAND_OVER_SECONDS",
     "Age",
     "Answers",
+    "Bounds",
     "Claims",
     "Desk",
     "Generations",

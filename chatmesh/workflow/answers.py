@@ -12,11 +12,13 @@ import time
 from chatmesh.broker import Broker
 from chatmesh.errors import ProviderError
 from chatmesh.protocol.encoder import ChunkEncoder
+from chatmesh.protocol.exchanges import exchanges
 from chatmesh.protocol.records import asked
-from chatmesh.providers import Catalogue, Prompt, Resume
+from chatmesh.providers import Catalogue, Message, Prompt, Resume
 from chatmesh.telemetry import get_logger, metrics
 from chatmesh.workflow.age import Age
 from chatmesh.workflow.claims import CLAIM_SECONDS, Claimed, Claims
+from chatmesh.workflow.conversation import Bounds, brought_along, of_session
 from chatmesh.workflow.generation import generate
 from chatmesh.workflow.ports import LanePort, LanesPort
 from chatmesh.workflow.running import End, Generations, Running
@@ -36,6 +38,7 @@ class Answers:
         lanes: LanesPort,
         generations: Generations,
         age: Age,
+        bounds: Bounds,
         *,
         max_attempts: int,
     ) -> None:
@@ -45,6 +48,7 @@ class Answers:
         self._lanes = lanes
         self._generations = generations
         self._age = age
+        self._bounds = bounds
         self._max_attempts = max_attempts
 
     async def answer(self, task: Task, claimed: Claimed, ended: End | None) -> End | None:
@@ -129,6 +133,7 @@ class Answers:
             model,
             request.message,
             request.context,
+            await self._history(task, claimed) if provider.reads_history else (),
             session_id=request.session_id,
             message_id=request.message_id,
             user_id=request.user_id,
@@ -139,6 +144,14 @@ class Answers:
         return await running.work(
             asyncio.create_task(generate(provider, prompt, resume, running.lane, encoder))
         )
+
+    async def _history(self, task: Task, claimed: Claimed) -> tuple[Message, ...]:
+        """What was said before."""
+        brought = brought_along(task.request.context)
+        if brought is not None:
+            return brought
+        records = await self._claims.before(claimed, self._bounds.turns)
+        return of_session(exchanges(records), task.request.message_id, self._bounds)
 
     async def _bury(self, task: Task, why: str, reason: str) -> None:
         """A copy with the reason among the dead letters, before the reader gets the end."""

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import secrets
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from chatmesh.broker import Broker, HeldClaim
 from chatmesh.errors import ProtocolError
 from chatmesh.protocol import subjects
 from chatmesh.protocol.messages import HealthResponse, WorkflowRequest
-from chatmesh.protocol.records import Claim, Record
+from chatmesh.protocol.records import MAX_RECENT, Claim, Record
 from chatmesh.protocol.timestamps import iso
 from chatmesh.protocol.tokens import Token
 from chatmesh.telemetry import metrics
@@ -59,19 +60,35 @@ class Claims:
         self._broker = broker
         self._holder_seconds = holder_seconds
 
-    async def begin(
-        self, request: WorkflowRequest, after: int, offset: int, *, erases: bool = False
+    async def begin(self, request: WorkflowRequest, held: HeldClaim | None, offset: int) -> Claimed | None:
+        """Nobody has worked on this message; the session stands at `offset`, and `held` is its last claim."""
+        recent = (*held.claim.recent, held.first) if held is not None and not held.claim.erases else ()
+        after = held.token if held is not None else 0
+        return await self._begin(request, after, offset, recent)
+
+    async def _begin(
+        self,
+        request: WorkflowRequest,
+        after: int,
+        offset: int,
+        recent: Sequence[int],
+        *,
+        erases: bool = False,
     ) -> Claimed | None:
-        """Nobody has worked on this message; the session stands at `offset`."""
-        claim = self._claim(request, attempt=1, base=offset, first=0, offset=offset, erases=erases)
+        claim = self._claim(request, 1, base=offset, first=0, offset=offset, recent=recent, erases=erases)
         token = await self._broker.transcript.claim(claim, after=after, seconds=CLAIM_SECONDS)
         return None if token is None else Claimed(HeldClaim(claim, token), Told(offset=offset))
 
     async def go_on(self, request: WorkflowRequest, held: HeldClaim) -> Claimed | None:
         """Somebody has begun this message and is gone. One who handed it over in good order has used up no attempt."""
-        attempt = held.claim.attempt + (not held.claim.handed_over)
+        known = held.claim
         claim = self._claim(
-            request, attempt=attempt, base=held.claim.base, first=held.first, offset=held.claim.offset
+            request,
+            known.attempt + (not known.handed_over),
+            base=known.base,
+            first=held.first,
+            offset=known.offset,
+            recent=known.recent,
         )
         token = await self._broker.transcript.claim(claim, after=held.token, seconds=CLAIM_SECONDS)
         if token is None:
@@ -87,19 +104,22 @@ class Claims:
         """Another message was abandoned, or the claim is nobody's: fences it off, counts the session's records whatever
         that claim says, and claims again with the right offset. An answer of ours that was begun before is gone on with.
         """
-        fence = self._claim(
-            request, attempt=0, base=held.claim.offset, first=0, offset=held.claim.offset, erases=erases
-        )
+        stand = held.claim.offset
+        fence = self._claim(request, 0, base=stand, first=0, offset=stand, recent=(), erases=erases)
         token = await self._broker.transcript.claim(fence, after=held.token, seconds=CLAIM_SECONDS)
         if token is None:
             return None
         records = await self._read(request.session_id, 1, token)
-        offset = records[-1].offset if records else held.claim.offset
+        offset = records[-1].offset if records else stand
         own = [record for record in records if record.message_id == request.message_id]
+        # The first claim of each message is the token of its first record.
+        first_of = {record.message_id: record.token for record in reversed(records)}
+        first_of.pop(request.message_id, None)
+        recent = () if erases else tuple(first_of.values())
         if not own or erases:
-            return await self.begin(request, token, offset, erases=erases)
+            return await self._begin(request, token, offset, recent, erases=erases)
         attempt, base, first = own[-1].attempt + 1, own[0].offset - 1, own[0].token
-        claim = self._claim(request, attempt=attempt, base=base, first=first, offset=offset)
+        claim = self._claim(request, attempt, base=base, first=first, offset=offset, recent=recent)
         again = await self._broker.transcript.claim(claim, after=token, seconds=CLAIM_SECONDS)
         if again is None:
             return None
@@ -117,7 +137,7 @@ class Claims:
     async def erase(self, request: WorkflowRequest, held: HeldClaim | None) -> Claimed | None:
         """The session is to be erased: whoever is left in it can't write any more, and the offset is exact."""
         if held is None:
-            return await self.begin(request, 0, 0, erases=True)
+            return await self._begin(request, 0, 0, (), erases=True)
         return await self.recount(request, held, erases=True)
 
     async def is_held(self, held: HeldClaim, *, is_held_here: bool) -> bool:
@@ -147,11 +167,12 @@ class Claims:
     def _claim(
         self,
         request: WorkflowRequest,
-        *,
         attempt: int,
+        *,
         base: int,
         first: int,
         offset: int,
+        recent: Sequence[int],
         erases: bool = False,
     ) -> Claim:
         return Claim(
@@ -166,7 +187,16 @@ class Claims:
             offset=offset,
             timestamp=_now(),
             erases=erases,
+            recent=tuple(sorted(recent)[-MAX_RECENT:]),
         )
+
+    async def before(self, claimed: Claimed, turns: int) -> list[Record]:
+        """The session's records of at most so many messages before the claimed one (and of what was ended between
+        them), oldest first."""
+        recent = claimed.held.claim.recent[-turns:] if turns else ()
+        if not recent:
+            return []
+        return await self._read(claimed.held.claim.session_id, recent[0], claimed.held.first)
 
     async def _read(self, session_id: Token, seq: int, token: int) -> list[Record]:
         """The session's records below our claim `token`: of its message, and of others that its holder ended meanwhile."""

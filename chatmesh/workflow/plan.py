@@ -33,9 +33,10 @@ class Finish:
 
 @dataclass(frozen=True, slots=True)
 class Begin:
-    """Nobody has worked on this message. `after` is the claim to follow, `offset` the session's last record."""
+    """Nobody has worked on this message. `held` is the claim to follow, if there is one, `offset` the session's last
+    record."""
 
-    after: int
+    held: HeldClaim | None
     offset: int
 
 
@@ -71,12 +72,12 @@ def plan(message_id: Token, claim: HeldClaim | None, own: Record | None, previou
     if own is not None and own.final is not None:
         return Finish(own)
     if claim is None:
-        return Begin(after=0, offset=0)
+        return Begin(None, offset=0)
     if claim.claim.message_id == message_id:
         # Attempt 0 only fenced an abandoned message off: whoever made it died before its records were counted.
         return Continue(claim) if claim.claim.attempt else Recount(claim)
     if previous is not None and (previous.final is not None or previous.resets_all):
-        return Begin(after=claim.token, offset=previous.offset)
+        return Begin(claim, offset=previous.offset)
     return Recount(claim)
 
 

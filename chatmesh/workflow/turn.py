@@ -137,8 +137,8 @@ class Turns:
         """None: another worker is at it, or was faster."""
         request = task.request
         match decided:
-            case Begin(after=after, offset=offset):
-                return await self._claims.begin(request, after, offset)
+            case Begin(held=held, offset=offset):
+                return await self._claims.begin(request, held, offset)
             case Continue(held):
                 is_here = self._generations.holds(request.session_id, request.message_id)
                 if await self._claims.is_held(held, is_held_here=is_here):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 from collections.abc import AsyncIterator
 
@@ -97,3 +98,8 @@ def models(*names: str, continuation: str | None = None) -> str:
     more = f", continuation: {continuation}" if continuation else ""
     entries = [f"{name}: {{provider: python, function: '{__name__}:{name}'{more}}}" for name in names]
     return f"models={{{', '.join(entries)}}}"
+
+
+async def remembering(prompt: Prompt, resume: Resume) -> AsyncIterator[str]:
+    """Says what it was told before, as JSON."""
+    yield json.dumps([[message["role"], message["content"]] for message in prompt.history])

@@ -40,13 +40,13 @@ def test_only_the_oldest_of_a_session_may_begin(head: int | None, expected: Gone
 @pytest.mark.parametrize(
     ("claim", "own", "previous", "expected"),
     [
-        pytest.param(None, None, None, Begin(0, 0), id="a new session begins at nothing"),
+        pytest.param(None, None, None, Begin(None, 0), id="a new session begins at nothing"),
         pytest.param(OWN_CLAIM, None, None, Continue(OWN_CLAIM), id="claimed, nothing said yet"),
         pytest.param(OWN_CLAIM, OPEN, None, Continue(OWN_CLAIM), id="claimed and begun"),
         pytest.param(OWN_CLAIM, ENDED, None, Finish(ENDED), id="ended, only its ack was lost"),
         pytest.param(OTHERS_CLAIM, ENDED, OTHER_OPEN, Finish(ENDED), id="ended by somebody else's holder"),
         pytest.param(None, ENDED, None, Finish(ENDED), id="ended, its claim has expired"),
-        pytest.param(OTHERS_CLAIM, None, OTHER_ENDED, Begin(30, 9), id="after the message before"),
+        pytest.param(OTHERS_CLAIM, None, OTHER_ENDED, Begin(OTHERS_CLAIM, 9), id="after the message before"),
         pytest.param(OTHERS_CLAIM, None, OTHER_OPEN, Recount(OTHERS_CLAIM), id="after an abandoned one"),
         pytest.param(OWN_FENCE, None, None, Recount(OWN_FENCE), id="whoever counted died before it was done"),
         pytest.param(OTHERS_CLAIM, None, None, Recount(OTHERS_CLAIM), id="after one that said nothing"),

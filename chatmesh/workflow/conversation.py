@@ -1,0 +1,62 @@
+"""What was said before, for a model: from the request where it brings it along, else from the session itself.
+
+Bounded by turns and by tokens, oldest dropped first. Answers that were stopped or failed count as far as they were shown.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from chatmesh.protocol.exchanges import Exchange
+from chatmesh.protocol.tokens import Token
+from chatmesh.providers import Message
+
+CHARACTERS_PER_TOKEN = 4
+"""Of English text with most models' tokenizers; a bound needs no more."""
+
+TOKENS_PER_MESSAGE = 4
+"""What a role and its delimiters take."""
+
+
+@dataclass(frozen=True, slots=True)
+class Bounds:
+    """How much of a session a model gets: so many messages of its user with their answers, and so many tokens."""
+
+    turns: int
+    tokens: int
+
+
+def brought_along(context: dict[str, Any]) -> tuple[Message, ...] | None:
+    """The history that the request brings, as far as it can be read; None where it brings none."""
+    history = context.get("conversation_history")
+    if not isinstance(history, list):
+        return None
+    return tuple(entry for entry in history if isinstance(entry, dict) and isinstance(entry.get("role"), str))
+
+
+def of_session(exchanges: Sequence[Exchange], current: Token, bounds: Bounds) -> tuple[Message, ...]:
+    """What was said before the message `current`, oldest first."""
+    before = [exchange for exchange in exchanges if exchange.message_id != current]
+    kept: list[list[Message]] = []
+    tokens = 0
+    for exchange in reversed(before[-bounds.turns :] if bounds.turns else []):
+        said = list(_said(exchange))
+        tokens += sum(_tokens(message) for message in said)
+        if tokens > bounds.tokens:
+            break
+        kept.append(said)
+    return tuple(message for said in reversed(kept) for message in said)
+
+
+def _said(exchange: Exchange) -> Iterable[Message]:
+    """One who said nothing is left out: models refuse empty messages."""
+    if isinstance(question := exchange.asked.get("message"), str) and question:
+        yield {"role": "user", "content": question}
+    if answer := exchange.text:
+        yield {"role": "assistant", "content": answer}
+
+
+def _tokens(message: Message) -> int:
+    return len(message["content"]) // CHARACTERS_PER_TOKEN + TOKENS_PER_MESSAGE
