@@ -50,7 +50,10 @@ PURE = (
     "ingress/conversation.py",
     "ingress/bodies.py",
     "ingress/answers.py",
+    "operate/checks.py",
     "operate/invariants.py",
+    "operate/permissions.py",
+    "operate/promises.py",
     "web/openapi.py",
 )
 
