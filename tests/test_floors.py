@@ -51,6 +51,8 @@ PURE = (
     "ingress/bodies.py",
     "ingress/answers.py",
     "operate/checks.py",
+    "operate/stream_checks.py",
+    "operate/findings.py",
     "operate/invariants.py",
     "operate/permissions.py",
     "operate/promises.py",

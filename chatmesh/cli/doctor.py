@@ -15,8 +15,8 @@ from chatmesh.cli.short import ask
 from chatmesh.config import Config
 from chatmesh.errors import BrokerUnreachableError, NotAuthorisedError
 from chatmesh.operate import doctor as operate
-from chatmesh.operate.checks import Finding, State
 from chatmesh.operate.doctor import Diagnosis
+from chatmesh.operate.findings import Finding, State
 from chatmesh.operate.promises import Holds, Promise
 
 _OF_STATE = {State.OK: "green", State.WARN: "yellow", State.FAIL: "red", State.UNKNOWN: "yellow"}

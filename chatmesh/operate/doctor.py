@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from chatmesh.broker import Broker
 from chatmesh.config import Config
 from chatmesh.errors import BrokerError, Exit, JetStreamMissingError
-from chatmesh.operate.checks import Finding, State, check
+from chatmesh.operate.checks import check
+from chatmesh.operate.findings import Finding, State
 from chatmesh.operate.promises import Promise, judge
 from chatmesh.operate.survey import survey
 

@@ -13,7 +13,7 @@ from enum import StrEnum
 from chatmesh.broker import CONSUMER, REQUESTS
 from chatmesh.broker.streams import DEAD_LETTERS, TRANSCRIPT
 from chatmesh.config import Config
-from chatmesh.operate.checks import Finding, State
+from chatmesh.operate.findings import Finding, State
 
 
 class Holds(StrEnum):

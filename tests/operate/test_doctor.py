@@ -15,7 +15,8 @@ from nats.aio.client import Client
 from chatmesh.config import Config, load
 from chatmesh.errors import BrokerUnreachableError, JetStreamMissingError
 from chatmesh.operate import doctor
-from chatmesh.operate.checks import Finding, State, check
+from chatmesh.operate.checks import check
+from chatmesh.operate.findings import Finding, State
 from chatmesh.operate.permissions import LOOKING, POD, WORKER, Needs
 from chatmesh.operate.promises import Holds, judge
 from chatmesh.operate.survey import Facts
