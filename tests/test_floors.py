@@ -53,7 +53,12 @@ PURE = (
     "ingress/conversation.py",
     "ingress/bodies.py",
     "ingress/answers.py",
+    "operate/checks.py",
+    "operate/stream_checks.py",
+    "operate/findings.py",
     "operate/invariants.py",
+    "operate/permissions.py",
+    "operate/promises.py",
     "web/openapi.py",
 )
 

@@ -31,6 +31,11 @@ class SturdyClient(Client):
     """Hands on what can't be read as text with U+FFFD in its place, and without headers where those can't be read:
     whoever gets it refuses it like any other undecodable message."""
 
+    @property
+    def greeting(self) -> dict[str, Any]:
+        """What the server said of itself when it took the connection: name, version, cluster, limits."""
+        return dict(self._server_info)
+
     def _build_message(
         self, sid: int, subject: bytes, reply: bytes, data: bytes, headers: dict[str, str] | None
     ) -> Msg:

@@ -71,7 +71,7 @@ class Connection(Service):
 
     def __init__(self, address: Callable[[], Address]) -> None:
         self._get_address = address
-        self._client: Client | None = None
+        self._client: SturdyClient | None = None
         self._closed = asyncio.Event()
         self._draining = asyncio.Event()
         self._inboxes: dict[Inbox, Subscription | None] = {}
@@ -104,6 +104,11 @@ class Connection(Service):
         """Bytes that one message's body may have, headers accounted for."""
         limit = self._client.max_payload if self._client is not None else 1024 * 1024
         return limit - HEADERS_MARGIN
+
+    @property
+    def greeting(self) -> dict[str, Any]:
+        """What the server says of itself; nothing while there is none."""
+        return self._client.greeting if self._client is not None else {}
 
     @property
     def server(self) -> str:

@@ -16,6 +16,7 @@ _EPILOG = """examples:
   chatmesh streams ensure --apply -c config/worker.yaml
   chatmesh verify my-session
   chatmesh dlq retry 7
+  chatmesh doctor -c config/pod.yaml
 
 exit codes: 0 done · 1 failed · 2 usage or configuration · 3 broker · 4 not authorised · 5 port in use · 70 gave up
 """
@@ -45,6 +46,7 @@ def parser() -> argparse.ArgumentParser:
     _add_streams(commands)
     _add_verify(commands)
     _add_dlq(commands)
+    _add_doctor(commands)
     version = commands.add_parser("version", help="print the version")
     version.set_defaults(command=_lazy("chatmesh.cli.settings", "version"))
     return top
@@ -177,3 +179,16 @@ def _at_least_one(text: str) -> int:
     if number < 1:
         raise argparse.ArgumentTypeError(f"at least 1 is expected, got {number}")
     return number
+
+
+def _add_doctor(commands: _Commands[argparse.ArgumentParser]) -> None:
+    doctor = commands.add_parser(
+        "doctor",
+        help="check the broker, say what to mend and which promises hold on it; exit code 1 if any failed",
+    )
+    doctor.add_argument(
+        "--role", choices=["pod", "worker", "all"], help="whose permissions to try (default: `roles`)"
+    )
+    doctor.add_argument("--json", action="store_true", help="the findings as JSON")
+    _add_settings(doctor)
+    doctor.set_defaults(command=_lazy("chatmesh.cli.doctor", "doctor"))

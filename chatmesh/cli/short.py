@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable, Coroutine
 from typing import Any, Generic, TypeVar
 
 from chatmesh.app import Mesh
-from chatmesh.broker import Broker, Denial
+from chatmesh.broker import Broker
 from chatmesh.cli.process import run_loop
 from chatmesh.config import Config
 from chatmesh.errors import ConfigError
 from chatmesh.kernel import Child, Service, SupervisionFailed, Supervisor, SystemClock, real_cause
-from chatmesh.operate import permissions
+from chatmesh.operate.denials import Denials
 from chatmesh.telemetry import configure_logging
 
 T = TypeVar("T")
@@ -20,56 +19,42 @@ T = TypeVar("T")
 Question = Callable[[Broker], Coroutine[Any, Any, T]]
 
 
-def ask(config: Config, question: Question[T]) -> T:
+def ask(config: Config, question: Question[T], *, may_be_denied: bool = False) -> T:
     """What `question` returns, given a broker that is connected. Raises what it raises, and BrokerUnreachableError or
-    NotAuthorisedError where there is no connection, or where the broker's permissions refuse what the question needs.
-    The streams are not ensured: nothing is changed by asking."""
+    NotAuthorisedError where there is no connection, or where the broker's permissions refuse what the question needs
+    (with `may_be_denied` only our inbox: the question looks for refusals itself). The streams are not ensured: nothing
+    is changed by asking."""
     if config.nats.embedded:
         raise ConfigError(
             "nats.embedded gives every process a server of its own; there is nobody to ask",
             where="nats.embedded",
             mend="Set nats.servers to the server in question, with its token or user (`chatmesh dev` says where).",
         )
-    configure_logging(level="error", style="auto")
-    mesh = Mesh(config)
-    asked = _Asked(question, mesh.broker, mesh.id)
+    configure_logging(level="none" if may_be_denied else "error", style="auto")
+    asked = _Asked(question, Mesh(config), may_be_denied=may_be_denied)
     run_loop(_run(asked))
     return asked.answer[0]
 
 
 class _Asked(Service, Generic[T]):
-    """Asks once; up when the answer is there. A denial ends it at once: nothing would answer what was refused."""
+    """Asks once; up when the answer is there."""
 
-    def __init__(self, question: Question[T], broker: Broker, id: str) -> None:
+    def __init__(self, question: Question[T], mesh: Mesh, *, may_be_denied: bool) -> None:
         self._question = question
-        self._id = id
-        self._denials: list[Denial] = []
-        self._denied = asyncio.Event()
-        self.broker = broker
+        self._may_be_denied = may_be_denied
+        self._denials = Denials(mesh.broker.connection, mesh.id)
+        self.broker = mesh.broker
         self.answer: list[T] = []
-        broker.connection.on_denial(self._hear)
 
     async def run(self, started: Callable[[], None]) -> None:
-        answer = asyncio.create_task(self._question(self.broker), name="question")
-        denied = asyncio.create_task(self._denied.wait(), name="denied")
-        try:
-            await asyncio.wait({answer, denied}, return_when=asyncio.FIRST_COMPLETED)
-            if not answer.done():
-                raise permissions.refusal(self._denials[0], self._id)
-            self.answer.append(answer.result())
-        finally:
-            answer.cancel()
-            denied.cancel()
-            await asyncio.wait({answer, denied})
+        await self.broker.connection.flush()
+        self._denials.check()
+        question = self._question(self.broker)
+        self.answer.append(await (question if self._may_be_denied else self._denials.guard(question)))
         started()
 
     def drain(self) -> None:
         return
-
-    def _hear(self, denial: Denial) -> None:
-        if not self._denied.is_set():
-            self._denials.append(denial)
-            self._denied.set()
 
 
 async def _run(asked: _Asked[Any]) -> int:

@@ -3,7 +3,7 @@
 from chatmesh.operate.invariants import Violation, check_session
 from chatmesh.operate.session import StoredSession, read_session
 from chatmesh.operate.streams import Action, Change, Part, apply, look
-from chatmesh.operate.verify import Checked, CheckedMessage, Verdict, verify
+from chatmesh.operate.verification import Checked, CheckedMessage, Verdict, verify
 
 __all__ = [
     "Action",

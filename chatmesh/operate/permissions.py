@@ -78,6 +78,28 @@ OPERATOR = ALL + Needs(
     ),
     subscribe=(),
 )
+LOOKING = Needs(
+    publish=("$JS.API.INFO", "$JS.API.STREAM.INFO.*", f"$JS.API.CONSUMER.INFO.{REQUESTS}.{CONSUMER}"),
+    subscribe=(),
+)
+OF_ROLE = {"pod": POD, "worker": WORKER}
+
+UNTRIED = frozenset(
+    {
+        # It would take a request, or end one.
+        f"$JS.API.CONSUMER.MSG.NEXT.{REQUESTS}.{CONSUMER}",
+        f"$JS.ACK.{REQUESTS}.{CONSUMER}.>",
+        # Pods and workers listen there.
+        "chat.session.*.stop.*",
+        "chat.session.*.broadcast",
+        "chat.registry.*.{id}",
+        "chat.pod.{id}.heartbeat",
+        "chat.worker.{id}.heartbeat",
+        "chat.pod.{id}.health",
+    }
+)
+"""What can't be published to without somebody noticing, so that nobody tries it only to see."""
+
 STREAM_MAKER = Needs(
     publish=("$JS.API.STREAM.CREATE.*", "$JS.API.STREAM.UPDATE.*", "$JS.API.CONSUMER.CREATE.>"), subscribe=()
 )

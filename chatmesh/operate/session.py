@@ -15,7 +15,7 @@ from chatmesh.broker.streams import REQUESTS, TRANSCRIPT
 from chatmesh.errors import ProtocolError
 from chatmesh.operate.invariants import Violation
 from chatmesh.operate.streams import require
-from chatmesh.protocol import subjects
+from chatmesh.protocol import headers, subjects
 from chatmesh.protocol.messages import WorkflowRequest
 from chatmesh.protocol.records import TOMBSTONE, Claim, Erasure, Record
 from chatmesh.protocol.tokens import Token
@@ -53,9 +53,12 @@ async def read_session(broker: Broker, session_id: Token) -> StoredSession:
 
 
 async def queued_messages(broker: Broker, session_id: Token) -> set[Token]:
-    """What of the session is queued or being answered; undecodable requests, dead letters to be, are left out."""
+    """What of the session is queued or being answered: without requests to erase it, and without undecodable ones, which
+    will be dead letters."""
     found: set[Token] = set()
     async for stored in _all(broker, REQUESTS, subjects.execute(session_id)):
+        if headers.ERASE in stored.headers:
+            continue
         with suppress(ProtocolError):
             found.add(WorkflowRequest.decode(stored.body).message_id)
     return found

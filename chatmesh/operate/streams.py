@@ -60,8 +60,14 @@ class Part:
     changes: tuple[Change, ...] = ()
     action: Action = Action.NONE
     error: str | None = None
-    config: dict[str, Any] = field(default_factory=dict, repr=False)
-    """As JetStream has it: an update sends it back whole, so that fields that we don't declare stay."""
+    info: dict[str, Any] = field(default_factory=dict, repr=False)
+    """JetStream's whole answer; empty where it is missing."""
+
+    @property
+    def config(self) -> dict[str, Any]:
+        """As JetStream has it: an update sends it back whole, so that fields that we don't declare stay."""
+        config: dict[str, Any] = self.info["config"]
+        return config
 
     @property
     def is_as_declared(self) -> bool:
@@ -79,7 +85,7 @@ async def look(broker: Broker) -> list[Part]:
 
 async def require(broker: Broker, stream: str) -> None:
     """Raises BrokerError where the stream is not there: a Direct Get would only wait for it."""
-    if await _config(broker.api, f"STREAM.INFO.{stream}", STREAM_NOT_FOUND) is None:
+    if await _info(broker.api, f"STREAM.INFO.{stream}", STREAM_NOT_FOUND) is None:
         raise BrokerError(
             f"there is no stream {stream}",
             where=broker.connection.server,
@@ -94,39 +100,36 @@ async def apply(broker: Broker, parts: Sequence[Part]) -> list[Part]:
 
 
 async def _look_at_stream(api: JetStreamApi, spec: StreamSpec) -> Part:
-    config = await _config(api, f"STREAM.INFO.{spec.name}", STREAM_NOT_FOUND)
-    if config is None:
+    info = await _info(api, f"STREAM.INFO.{spec.name}", STREAM_NOT_FOUND)
+    if info is None:
         return Part("stream", spec.name, spec, is_missing=True)
-    found = differences(spec.name, spec.wire(), config)
+    found = differences(spec.name, spec.wire(), info["config"])
     changes = tuple(Change(difference, _stream_obstacle(difference)) for difference in found)
-    return Part("stream", spec.name, spec, changes=changes, config=config)
+    return Part("stream", spec.name, spec, changes=changes, info=info)
 
 
 async def _look_at_consumer(api: JetStreamApi, spec: ConsumerSpec) -> Part:
     name = f"{spec.stream}/{spec.name}"
-    config = await _config(
-        api, f"CONSUMER.INFO.{spec.stream}.{spec.name}", CONSUMER_NOT_FOUND, STREAM_NOT_FOUND
-    )
-    if config is None:
+    info = await _info(api, f"CONSUMER.INFO.{spec.stream}.{spec.name}", CONSUMER_NOT_FOUND, STREAM_NOT_FOUND)
+    if info is None:
         return Part("consumer", name, spec, is_missing=True)
+    config = info["config"]
     found = differences(name, spec.wire(), config)
     if "deliver_subject" in config:
         found.insert(
             0, Difference(name, "deliver_subject", None, config["deliver_subject"], is_harmless=False)
         )
     changes = tuple(Change(difference, _consumer_obstacle(difference, spec)) for difference in found)
-    return Part("consumer", name, spec, changes=changes, config=config)
+    return Part("consumer", name, spec, changes=changes, info=info)
 
 
-async def _config(api: JetStreamApi, call: str, *missing: int) -> dict[str, Any] | None:
+async def _info(api: JetStreamApi, call: str, *missing: int) -> dict[str, Any] | None:
     try:
-        info = await api.call(call)
+        return await api.call(call)
     except ApiError as error:
         if error.code in missing:
             return None
         raise
-    config: dict[str, Any] = info["config"]
-    return config
 
 
 def _stream_obstacle(difference: Difference) -> str | None:

@@ -19,6 +19,7 @@ RETRY_OF = "Chatmesh-Retry-Of"
 MSG_ID = "Nats-Msg-Id"
 EXPECTED_SUBJECT_SEQUENCE = "Nats-Expected-Last-Subject-Sequence"
 EXPECTED_SUBJECT = "Nats-Expected-Last-Subject-Sequence-Subject"
+EXPECTED_STREAM = "Nats-Expected-Stream"
 TTL = "Nats-TTL"
 ROLLUP = "Nats-Rollup"
 

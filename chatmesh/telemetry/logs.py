@@ -14,11 +14,18 @@ from typing import Any, cast
 import structlog
 from structlog.typing import FilteringBoundLogger, Processor
 
-_LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
+_LEVELS = {
+    "debug": logging.DEBUG,
+    "info": logging.INFO,
+    "warning": logging.WARNING,
+    "error": logging.ERROR,
+    "none": logging.CRITICAL,
+}
 
 
 def configure_logging(*, level: str, style: str, bound: dict[str, Any] | None = None) -> None:
-    """`style` is `auto`, `pretty` or `json`; `bound` are keys on every line of this process (its id)."""
+    """`style` is `auto`, `pretty` or `json`; `bound` are keys on every line of this process (its id). `level` is one of
+    the configuration's, or `none` for a command that tells by itself what is wrong."""
     is_pretty = style == "pretty" or (style == "auto" and sys.stderr.isatty())
     processors: list[Processor] = [
         structlog.contextvars.merge_contextvars,

@@ -1,4 +1,5 @@
-"""The allow-list in docs/operations.md is enough: a mesh under exactly these permissions does all that it does."""
+"""The allow-list in docs/operations.md is enough: a mesh, and an operator, under exactly these permissions do all that they
+do."""
 
 from __future__ import annotations
 
@@ -6,8 +7,13 @@ import asyncio
 import json
 import re
 from pathlib import Path
+from typing import Any
 
+import pytest
+
+from chatmesh.operate.permissions import OPERATOR, POD, WORKER, Needs
 from tests.docs.pages import page, rows
+from tests.operate.support import Start, finished
 from tests.support.broker import Broker
 from tests.support.mesh import client_of, running
 from tests.support.waiting import eventually
@@ -47,6 +53,46 @@ async def test_pod_and_worker_do_all_they_do_under_the_permissions_on_the_page(t
         broker.stop()
 
 
+async def test_operator_does_all_he_does_under_the_permissions_on_the_page(
+    chatmesh: Start, tmp_path: Path
+) -> None:
+    users = [{"user": "deploy", "password": "x"}, _user("operator", "ops")]
+    broker = await Broker.start(tmp_path, config_extra=f"authorization {json.dumps({'users': users})}\n")
+
+    async def run(*arguments: str) -> str:
+        given = [f"nats.servers={broker.url}", *_login("operator"), "id=ops"]
+        settings = [part for setting in given for part in ("--set", setting)]
+        code, process = await finished(chatmesh, *arguments, *settings)
+        assert code == 0, process.report()
+        return process.stdout
+
+    try:
+        client = await broker.connect(user="deploy", password="x")
+        async with running(broker.url, *_login("deploy"), role="all", id="w1"):
+            for body in (b"{}", b'{"message_id": "m", "session_id": "s", "message": "a b"}'):
+                await client.jetstream().publish("chat.dead.s", body)
+            await client.close()
+            assert "2 dead letters." in await run("dlq", "list")
+            await run("dlq", "show", "1")
+            await run("dlq", "drop", "1")
+            await run("dlq", "retry", "2")
+            await eventually(lambda: _is_worked_off(broker))
+            assert "Session s holds" in await run("verify", "s")
+            await run("streams", "ensure")
+            await run("health", "w1")
+            await run("health", "w1", "--worker")
+        assert "violation" not in broker.log().lower()
+    finally:
+        broker.stop()
+
+
+@pytest.mark.parametrize(("role", "needs"), [("pod", POD), ("worker", WORKER), ("operator", OPERATOR)])
+def test_permissions_that_are_tried_are_those_on_the_page(role: str, needs: Needs) -> None:
+    permissions = _user(role, "p1")["permissions"]
+    for kind, entries in (("publish", needs.publish), ("subscribe", needs.subscribe)):
+        assert set(permissions[kind]["allow"]) == {entry.replace("{id}", "p1") for entry in entries}
+
+
 async def _is_worked_off(broker: Broker) -> bool:
     """The erase request too: the queue is empty."""
     client = await broker.connect(user="deploy", password="x")
@@ -60,7 +106,7 @@ def _login(user: str) -> tuple[str, ...]:
     return (f"nats.user={user}", "nats.password=x", "default_model=echo")
 
 
-def _user(role: str, id: str) -> dict[str, object]:
+def _user(role: str, id: str) -> dict[str, Any]:
     """What the page's table allows a role; what it names for making streams is left out."""
     allowed: dict[str, list[str]] = {"publish": [], "subscribe": [f"_INBOX.{id}.>"]}
     for who, publish, subscribe in rows(

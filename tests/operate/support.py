@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Callable
 from typing import Any
@@ -31,3 +32,25 @@ async def ensure_json(start: Start, url: str, *arguments: str) -> tuple[int, dic
     answer = json.loads(process.stdout)
     assert answer["agrees"] is (code == 0)
     return code, {part["name"]: part for part in answer["parts"]}
+
+
+def chunk(
+    message_id: str, number: int, text: str = "", *, session_id: str = "s", **fields: Any
+) -> dict[str, Any]:
+    """A chunk of an answer, as a worker writes it."""
+    return {
+        "session_id": session_id,
+        "message_id": message_id,
+        "chunk_id": number,
+        "chunk": text,
+        "chunk_type": "content",
+        "is_final": False,
+        "metadata": {},
+        "timestamp": "",
+        "correlation_id": "",
+    } | fields
+
+
+def sha(text: str) -> str:
+    """The digest of an answer with that text."""
+    return f"sha256:{hashlib.sha256(text.encode()).hexdigest()}"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import replace
 from typing import Any
 
@@ -12,6 +11,8 @@ from chatmesh.broker import HeldClaim
 from chatmesh.operate import check_session
 from chatmesh.protocol.records import Claim, Record
 from chatmesh.protocol.tokens import Token
+from tests.operate import support
+from tests.operate.support import sha
 
 S, M, Q = Token("s"), Token("m"), Token("q")
 
@@ -21,15 +22,7 @@ def claim(token: int, message_id: Token = M) -> HeldClaim:
 
 
 def chunk(number: int, text: str = "", message_id: Token = M, **fields: Any) -> dict[str, Any]:
-    return {
-        "session_id": S,
-        "message_id": message_id,
-        "chunk_id": number,
-        "chunk": text,
-        "chunk_type": "content",
-        "is_final": False,
-        "metadata": {},
-    } | fields
+    return support.chunk(message_id, number, text, **fields)
 
 
 def final(number: int, text: str = "", message_id: Token = M, *, digest: object = None) -> dict[str, Any]:
@@ -44,10 +37,6 @@ def record(
     asked = {"message": "go"} if chunks and chunks[0]["chunk_id"] == 0 else None
     given = {"request": asked} | fields
     return Record(S, message_id, offset, 1, token, seq, list(chunks), **given)
-
-
-def sha(text: str) -> str:
-    return f"sha256:{hashlib.sha256(text.encode()).hexdigest()}"
 
 
 def kinds(records: list[Record], claims: list[HeldClaim], *ended: Token) -> list[str]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import json
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -18,7 +17,7 @@ from chatmesh.app import Mesh
 from chatmesh.errors import ChatmeshError
 from chatmesh.operate import Checked
 from chatmesh.protocol.tokens import Token
-from tests.operate.support import Start, finished
+from tests.operate.support import Start, chunk, finished, sha
 from tests.support.broker import Broker
 from tests.support.mesh import client_of, running
 from tests.support.processes import free_port
@@ -58,28 +57,10 @@ async def whole(client: Client, message_id: str = "x") -> dict[str, Any]:
     """An answer that would be lawful behind what is stored: `two` chunks in one record, with its digest."""
     last = (await records(client, S))[-1].body
     token = (await claims(client, S))[-1].seq
-    chunks = [chunk_of(message_id, 0, "one "), chunk_of(message_id, 1, "two")]
+    chunks = [chunk(message_id, 0, "one "), chunk(message_id, 1, "two")]
     chunks[1] |= {"is_final": True, "metadata": {"finish_reason": "stop", "digest": sha("one two")}}
     head = {"session_id": S, "message_id": message_id, "offset": last["offset"] + 1, "attempt": 1}
     return head | {"token": token, "request": {"message": "go"}, "chunks": chunks}
-
-
-def chunk_of(message_id: str, number: int, text: str) -> dict[str, Any]:
-    return {
-        "session_id": S,
-        "message_id": message_id,
-        "chunk_id": number,
-        "chunk": text,
-        "chunk_type": "content",
-        "is_final": False,
-        "metadata": {},
-        "timestamp": "",
-        "correlation_id": "",
-    }
-
-
-def sha(text: str) -> str:
-    return f"sha256:{hashlib.sha256(text.encode()).hexdigest()}"
 
 
 async def store(client: Client, record: dict[str, Any]) -> int:
@@ -213,13 +194,13 @@ async def test_session_holds_at_every_moment_of_its_answers(mesh: Mesh, http: ht
                 headers={"Accept": "text/event-stream"},
             )
 
-    asking = asyncio.create_task(ask())
     looks = 0
-    while not asking.done():
-        if (await http.get(f"/v1/sessions/{S}/messages")).status_code == 200:
-            looks += 1
-            assert (await verified(mesh)).violations == ()
-    await asking
+    async with asyncio.TaskGroup() as group:
+        asking = group.create_task(ask())
+        while not asking.done():
+            if (await http.get(f"/v1/sessions/{S}/messages")).status_code == 200:
+                looks += 1
+                assert (await verified(mesh)).violations == ()
     assert looks > 1
 
 
@@ -239,6 +220,22 @@ async def test_session_that_was_erased_and_begun_anew_holds(mesh: Mesh, http: ht
     checked = await verified(mesh)
     assert checked.violations == ()
     assert [message.message_id for message in checked.messages] == ["m1"]
+
+
+async def test_what_is_to_be_erased_is_no_part_of_the_session_any_more(
+    broker: Broker, nats_client: Client
+) -> None:
+    """Its records are there still, since no worker is: an answer among them that will never end is no violation."""
+    async with running(broker.url, "default_model=echo") as mesh, client_of(mesh) as http:
+        async with events(http, S) as stream:
+            await post(http, S, "one two", message_id="m1")
+            await stream.read_finals(1)
+        await store(nats_client, await whole(nats_client) | {"chunks": [chunk("x", 0, "begun")]})
+        assert [violation.kind for violation in (await verified(mesh)).violations] == ["final"]
+    async with running(broker.url, role="pod") as mesh, client_of(mesh) as http:
+        await http.delete(f"/v1/sessions/{S}")
+        checked = await verified(mesh)
+        assert (checked.violations, checked.messages, checked.records) == ((), (), 0)
 
 
 async def test_session_that_nobody_knows_is_told(mesh: Mesh) -> None:
