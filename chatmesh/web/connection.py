@@ -34,7 +34,8 @@ class Connection(web.RequestHandler):
         "_on_closed",
         "_on_open",
         "_reaper",
-        "_stuck",
+        "_stalled_looks",
+        "_taken",
         "_wire",
         "_written",
     )
@@ -56,7 +57,9 @@ class Connection(web.RequestHandler):
         self._wire: asyncio.Transport | None = None
         """The transport from the first moment to the last; aiohttp forgets its own when it begins to close it."""
         self._written = 0
-        self._stuck: tuple[int, float] = (0, 0.0)
+        self._taken = 0
+        """As of the last look; only that it changes means something, since aiohttp's own writes are not in `_written`."""
+        self._stalled_looks = 0
         self._heads_done = 0
         self._has_part = False
         self._body: StreamReader | None = None
@@ -118,17 +121,17 @@ class Connection(web.RequestHandler):
             self._written += len(data)
             self._wire.write(data)
 
-    def stalled_seconds(self, now: float) -> float:
-        """For how long the client has taken nothing of what waits for it. The kernel takes from us in steps of a third of
-        its buffer, so what the client takes shows in there first."""
+    def stalled_looks(self) -> int:
+        """For how many looks, this one included, the client has taken nothing of what waits for it. The kernel takes from
+        us in steps of a third of its buffer, so what the client takes shows in there first."""
         waiting = self.buffered
-        if not waiting or self._wire is None:
-            self._stuck = (0, now)
-            return 0.0
-        taken = self._written - waiting - outgoing.in_kernel(self._wire)
-        if taken != self._stuck[0]:
-            self._stuck = (taken, now)
-        return now - self._stuck[1]
+        if waiting and self._wire is not None:
+            taken = self._written - waiting - outgoing.in_kernel(self._wire)
+            self._stalled_looks = self._stalled_looks + 1 if taken == self._taken else 0
+            self._taken = taken
+        else:
+            self._stalled_looks = 0
+        return self._stalled_looks
 
     # --- the end ---------------------------------------------------------------------------------------------------
 

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from contextlib import suppress
 
 from chatmesh.telemetry import get_logger, metrics
 from chatmesh.web.connection import Connection
-from chatmesh.web.sweeping import sweep_until
+from chatmesh.web.sweeping import pause_seconds, sweep_until
 
 log = get_logger("web")
 
@@ -18,6 +17,7 @@ class Connections:
 
     def __init__(self, write_timeout_seconds: float) -> None:
         self._write_timeout_seconds = write_timeout_seconds
+        self._pause_seconds = pause_seconds(write_timeout_seconds)
         self._open: set[Connection] = set()
         self._none_left = asyncio.Event()
         self._none_left.set()
@@ -33,11 +33,12 @@ class Connections:
 
     async def run(self, until: asyncio.Event) -> None:
         """Cuts stalled ones until the event is set."""
-        await sweep_until(until, self._write_timeout_seconds, lambda: self.sweep(time.monotonic()))
+        await sweep_until(until, self._write_timeout_seconds, self.sweep)
 
-    def sweep(self, now: float) -> None:
+    def sweep(self) -> None:
+        """Counts looks and not seconds: while this process was frozen, nobody could take anything."""
         for connection in list(self._open):
-            if connection.stalled_seconds(now) > self._write_timeout_seconds:
+            if connection.stalled_looks() * self._pause_seconds > self._write_timeout_seconds:
                 metrics.http_stalled.inc()
                 log.info("web.stalled", buffered=connection.buffered)
                 connection.cut()

@@ -10,11 +10,16 @@ SWEEPS = 4
 """Looks in one limit: a connection is closed at most a quarter of the limit late, and at most a second."""
 
 
+def pause_seconds(limit_seconds: float) -> float:
+    """Between two looks."""
+    return min(1.0, limit_seconds / SWEEPS)
+
+
 async def sweep_until(until: asyncio.Event, limit_seconds: float, sweep: Callable[[], None]) -> None:
     """Sweeps until the event is set."""
-    pause_seconds = min(1.0, limit_seconds / SWEEPS)
+    pause = pause_seconds(limit_seconds)
     while not until.is_set():
         sweep()
         with suppress(TimeoutError):
-            async with asyncio.timeout(pause_seconds):
+            async with asyncio.timeout(pause):
                 await until.wait()
