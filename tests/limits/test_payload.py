@@ -124,7 +124,7 @@ async def test_request_at_the_limit_that_killed_its_workers_becomes_a_dead_lette
 async def test_limit_that_is_lowered_and_raised_at_a_running_server_wedges_nothing(
     tmp_path: Path, logs: list[Any]
 ) -> None:
-    """nats-server tells nobody; whoever sends too much is cut off, and knows it when it is back."""
+    """A client learns of it only by being cut off: by the INFO of its next connection."""
     broker = await Broker.start(tmp_path, config_extra=f"max_payload: {64 * KIB}\n")
     try:
         async with pod_and_client(broker.url, "p", ACK_WAIT, role="all") as (mesh, http):
