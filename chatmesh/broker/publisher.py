@@ -199,6 +199,9 @@ class Publisher(Service):
             )
         except BrokerUnreachableError:
             return
+        except CapacityError as error:
+            self._finish(entry, self._too_large(entry, error))
+            return
         if entry.was_sent:
             metrics.publish_retries.inc()
         entry.was_sent = entry.is_unanswered = True
@@ -251,6 +254,14 @@ class Publisher(Service):
     def _forget(self, reply: str) -> None:
         self._pending.pop(reply, None)
         self._replies.forget(reply)
+
+    def _too_large(self, entry: _Entry, error: CapacityError) -> BrokerError:
+        """The broker's limit was lowered since the message was taken: of that one learns by being cut off."""
+        if not entry.was_sent:
+            return PublishRefusedError(error.what, code=0, where=entry.subject)
+        return PublishUnknownError(
+            f"{error.what} now; whether it was stored before is unknown", where=entry.subject
+        )
 
     def _too_late(self, entry: _Entry) -> BrokerError:
         if not entry.was_sent:

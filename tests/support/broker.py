@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -129,6 +130,12 @@ class Broker:
             self.resume()
             await self.terminate()
         await self.launch()
+
+    def reload(self, **settings: int) -> None:
+        """SIGHUP with settings added to its configuration file; the last one of a name counts."""
+        with self._config_file.open("a") as config:
+            config.writelines(f"{name}: {value}\n" for name, value in settings.items())
+        self._running().signal(signal.SIGHUP)
 
     def stop(self) -> None:
         """End and reap it by force, in whatever state it is. Idempotent."""
