@@ -24,7 +24,7 @@ class Reaper(Generic[C]):
     """Knows who owes a request head, oldest first, so that a look costs as much as there is to close."""
 
     def __init__(self, limit_seconds: float, close: Callable[[C], None]) -> None:
-        self._limit_seconds = limit_seconds
+        self.limit_seconds = limit_seconds
         self._close = close
         self._since: dict[C, float] = {}
 
@@ -43,14 +43,14 @@ class Reaper(Generic[C]):
         """Closes those that owe since too long."""
         while self._since:
             connection, since = next(iter(self._since.items()))
-            if now - since < self._limit_seconds:
+            if now - since < self.limit_seconds:
                 return
             del self._since[connection]
             self._close(connection)
 
     async def run(self, until: asyncio.Event) -> None:
         """Sweeps until the event is set."""
-        pause_seconds = min(1.0, self._limit_seconds / SWEEPS)
+        pause_seconds = min(1.0, self.limit_seconds / SWEEPS)
         while not until.is_set():
             self.sweep(time.monotonic())
             with suppress(TimeoutError):

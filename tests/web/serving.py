@@ -16,12 +16,16 @@ from chatmesh.web import EventSink, Request, Response, Route, Server, ServerSett
 LIMIT_SECONDS = 0.4
 """What the tests give a request to arrive."""
 
+LARGE_BYTES = 20_000_000
+"""An answer of so much does not fit into the kernel's buffers of a connection."""
+
 PATIENCE_SECONDS = 15.0
 """How long a test waits for what has to happen; loaded machines are slow."""
 
 
 class Held:
-    """Routes `/ok`, `/echo` (reads the body), `/slow` (until released), `/stream` (until released) and `/broken`."""
+    """Routes `/ok`, `/echo` (reads the body), `/slow` (until released), `/stream` (until released),
+    `/large` and `/broken`."""
 
     def __init__(self) -> None:
         self.release = asyncio.Event()
@@ -34,6 +38,7 @@ class Held:
             Route("POST", "/echo", self._echo),
             Route("GET", "/slow", self._slow),
             Route("GET", "/stream", self._stream, is_stream=True),
+            Route("GET", "/large", self._large),
             Route("GET", "/broken", self._broken),
         ]
 
@@ -53,6 +58,9 @@ class Held:
         await self.release.wait()
         sink.write_nowait(b"data: last\n\n")
         return sink.finish()
+
+    async def _large(self, _request: Request) -> Response:
+        return json_response("x" * LARGE_BYTES)
 
     async def _broken(self, _request: Request) -> Response:
         raise RuntimeError("a secret")
