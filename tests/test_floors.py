@@ -46,6 +46,7 @@ PURE = (
     "hub/resume.py",
     "hub/foreign.py",
     "hub/channel.py",
+    "hub/rounds.py",
     "presence/roster.py",
     "ingress/conversation.py",
     "ingress/bodies.py",

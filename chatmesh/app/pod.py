@@ -1,6 +1,6 @@
 """The pod's subtree.
 
-identity ─ roster ─ holdings ─ mender ─ pulse ─ responses ─ broadcasts ─ health ─ beacon ─ server
+identity ─ roster ─ holdings ─ mender ─ pulse ─ lookout ─ responses ─ broadcasts ─ health ─ beacon ─ server
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import time
 from chatmesh.app import parts
 from chatmesh.app.children import STOP_SECONDS, child, once
 from chatmesh.app.process import Process
-from chatmesh.hub import BroadcastInbox, EventStreams, Hub, HubSettings, Mender, Pulse, ResponseInbox
+from chatmesh.hub import BroadcastInbox, EventStreams, Hub, HubSettings, Lookout, Mender, Pulse, ResponseInbox
 from chatmesh.hub.channel import Channel
 from chatmesh.ingress import Erasing, History, Ingress, IngressSettings, Intake, IntakeSettings, Stopping
 from chatmesh.kernel import Child, Mailbox
@@ -39,7 +39,7 @@ def pod_tree(process: Process) -> tuple[list[Child], Server]:
         write_timeout_seconds=config.sse.write_timeout_seconds,
     )
     hub = Hub(broker.transcript, hub_settings, mending)
-    holdings.on_told(hub.mend_all)
+    holdings.on_told(hub.mend_all, late=hub.look)
     streams = EventStreams(
         hub,
         broker.transcript,
@@ -68,6 +68,7 @@ def pod_tree(process: Process) -> tuple[list[Child], Server]:
         child("holdings", holdings),
         child("mender", Mender(mending, broker.transcript)),
         child("pulse", Pulse(hub, broker.connection)),
+        child("lookout", Lookout(hub, broker.transcript)),
         child("responses", ResponseInbox(broker.connection, hub, process.id)),
         child("broadcasts", BroadcastInbox(broker.connection, hub)),
         child("health", HealthResponder(broker.connection, id=process.id, boot=process.boot, vitals=vitals)),

@@ -24,13 +24,15 @@ class Verdict(Enum):
 class Start:
     """Where a stream begins: the position that its reader has, and the sequence to read from. `is_claimed`: the
     position came from the client, and has to be judged. `reset`: it is known already that it can't be used. `floor`:
-    records under claims up to this sequence were erased."""
+    records under claims up to this sequence were erased. `claim`: the session's last one, of whose answer nothing may have
+    come yet."""
 
     position: Position
     read_seq: int
     is_claimed: bool = False
     reset: str | None = None
     floor: int = 0
+    claim: HeldClaim | None = None
 
 
 def judge(position: Position, first: Record | None, *, is_filtered: bool) -> Verdict:

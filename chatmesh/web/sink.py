@@ -78,8 +78,10 @@ class EventSink:
         if self.is_closed or not data:  # an empty chunk would end the body
             return
         self.last_write = time.monotonic()
-        self._written += len(data)
-        self._transport.write(b"%x\r\n%b\r\n" % (len(data), data) if self._is_chunked else data)
+        self.stalled_seconds(self.last_write)  # each write is a look too
+        framed = b"%x\r\n%b\r\n" % (len(data), data) if self._is_chunked else data
+        self._written += len(framed)
+        self._transport.write(framed)
 
     def stalled_seconds(self, now: float) -> float:
         """For how long the client has taken nothing of what waits for it."""

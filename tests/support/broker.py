@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -43,14 +44,15 @@ class Broker:
     Its end is the test's: use the fixture `broker`, or call `stop()` in a `finally`.
     """
 
-    def __init__(self, directory: Path, port: int, config: str, login: Login) -> None:
+    def __init__(self, directory: Path, port: int, config: str, login: Login, config_extra: str = "") -> None:
         self.port = port
         self.name = f"test-{port}-{os.getpid()}"
         self.login = login
         self.log_file = directory / f"nats-{port}.log"
         self._config_file = directory / f"nats-{port}.conf"
         head = f'server_name: "{self.name}"\nhost: 127.0.0.1\nport: {port}\n'
-        self._config_file.write_text(head + login.render() + config)
+        self._config = head + login.render() + config
+        self._config_file.write_text(self._config + config_extra)
         self._child: Child | None = None
 
     @classmethod
@@ -67,7 +69,7 @@ class Broker:
         """A fresh, empty server that answers. `config_extra` is added to its configuration file as it stands."""
         port = free_port()
         store = jetstream_block(directory / f"nats-{port}") if jetstream else ""
-        broker = cls(directory, port, store + config_extra, Login(token, user, password))
+        broker = cls(directory, port, store, Login(token, user, password), config_extra)
         await broker.launch()
         return broker
 
@@ -127,6 +129,13 @@ class Broker:
             self.resume()
             await self.terminate()
         await self.launch()
+
+    async def reload(self, config_extra: str) -> None:
+        """Other `config_extra` from now on; clients stay connected."""
+        seen = self.log().count("Reloaded server configuration")
+        self._config_file.write_text(self._config + config_extra)
+        self._running().signal(signal.SIGHUP)
+        await eventually(lambda: self.log().count("Reloaded server configuration") > seen)
 
     def stop(self) -> None:
         """End and reap it by force, in whatever state it is. Idempotent."""
