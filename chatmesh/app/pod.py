@@ -95,6 +95,7 @@ def _server(process: Process, hub: Hub, streams: EventStreams, roster: Roster) -
         models=lambda: roster.models(time.monotonic()),
         max_payload=lambda: broker.connection.max_payload,
         is_open=lambda: not process.is_draining,
+        is_connected=lambda: broker.connection.is_connected,
     )
     routes = [
         *ingress.routes,
