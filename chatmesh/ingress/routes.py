@@ -189,7 +189,9 @@ class Ingress:
         self, http: Request, session_id: Token, body: PostMessage, context: dict[str, object]
     ) -> tuple[WorkflowRequest, bool]:
         """The request, and whether its id came from the client."""
-        key = http.headers.get("Idempotency-Key")
+        key = (
+            http.headers.get("Idempotency-Key") or None
+        )  # an empty one is none: all of them would be one message
         if key is not None and body.message_id is not None and _from_key(key) != body.message_id:
             raise Problem(
                 422, "idempotency_conflict", "Idempotency-Key and message_id differ; send one of them."
