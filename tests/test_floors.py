@@ -49,6 +49,7 @@ PURE = (
     "hub/foreign.py",
     "hub/channel.py",
     "hub/waves.py",
+    "hub/rounds.py",
     "presence/roster.py",
     "ingress/conversation.py",
     "ingress/bodies.py",

@@ -1,6 +1,6 @@
 """The pod's subtree.
 
-identity ─ roster ─ holdings ─ mender ─ pulse ─ responses ─ broadcasts ─ health ─ beacon ─ server
+identity ─ roster ─ holdings ─ mender ─ pulse ─ lookout ─ responses ─ broadcasts ─ health ─ beacon ─ server
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from functools import partial
 from chatmesh.app import parts
 from chatmesh.app.children import STOP_SECONDS, child, once
 from chatmesh.app.process import Process
-from chatmesh.hub import BroadcastInbox, EventStreams, Hub, HubSettings, Mender, Pulse, ResponseInbox
+from chatmesh.hub import BroadcastInbox, EventStreams, Hub, HubSettings, Lookout, Mender, Pulse, ResponseInbox
 from chatmesh.hub.channel import Channel
 from chatmesh.hub.leaving import leave
 from chatmesh.ingress import Erasing, History, Ingress, IngressSettings, Intake, IntakeSettings, Stopping
@@ -41,7 +41,7 @@ def pod_tree(process: Process) -> tuple[list[Child], Server]:
         keepalive_seconds=config.sse.keepalive_seconds,
     )
     hub = Hub(broker.transcript, hub_settings, mending)
-    holdings.on_told(hub.mend_all)
+    holdings.on_told(hub.mend_all, late=hub.look)
     streams = EventStreams(
         hub,
         broker.transcript,
@@ -70,6 +70,7 @@ def pod_tree(process: Process) -> tuple[list[Child], Server]:
         child("holdings", holdings),
         child("mender", Mender(mending, broker.transcript)),
         child("pulse", Pulse(hub, broker.connection)),
+        child("lookout", Lookout(hub, broker.transcript)),
         child("responses", ResponseInbox(broker.connection, hub, process.id)),
         child("broadcasts", BroadcastInbox(broker.connection, hub)),
         child("health", HealthResponder(broker.connection, id=process.id, boot=process.boot, vitals=vitals)),
@@ -101,6 +102,7 @@ def _server(process: Process, hub: Hub, streams: EventStreams, roster: Roster) -
         models=lambda: roster.models(time.monotonic()),
         max_payload=lambda: broker.connection.max_payload,
         is_open=lambda: not process.is_draining,
+        is_connected=lambda: broker.connection.is_connected,
     )
     routes = [
         *ingress.routes,

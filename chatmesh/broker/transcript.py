@@ -155,6 +155,19 @@ class Transcript:
             deadline_seconds=seconds,
         )
 
+    async def next_claim(self, *, seconds: float) -> int:
+        """The sequence from which on no claim lies yet, of any session."""
+        stored = await self._direct_get.last(TRANSCRIPT, subjects.CLAIM_ALL, seconds=seconds)
+        return stored.seq + 1 if stored is not None else 1
+
+    async def claims(self, seq: int, *, limit: int, seconds: float) -> tuple[list[HeldClaim], int, bool]:
+        """Claims of every session from `seq` on, at most `limit`; where to read on; and whether there are more."""
+        page = await self._direct_get.page(
+            TRANSCRIPT, subjects.CLAIM_ALL, seq=seq, limit=limit, seconds=seconds
+        )
+        next_seq = page.messages[-1].seq + 1 if page.messages else seq
+        return [held for stored in page.messages if (held := _claim(stored))], next_seq, page.more
+
     async def last_claim(self, session_id: Token, *, seconds: float) -> HeldClaim | None:
         """The session's claim, or None for a session that has not begun."""
         stored = await self._direct_get.last(TRANSCRIPT, subjects.claim(session_id), seconds=seconds)

@@ -5,8 +5,18 @@ In: batches from NATS, pages of the transcript. Out: server-sent events.
 
 from chatmesh.hub.hub import Hub, HubSettings
 from chatmesh.hub.inbox import BroadcastInbox, ResponseInbox
+from chatmesh.hub.lookout import Lookout
 from chatmesh.hub.mender import Mender
 from chatmesh.hub.pulse import Pulse
 from chatmesh.hub.streams import EventStreams
 
-__all__ = ["BroadcastInbox", "EventStreams", "Hub", "HubSettings", "Mender", "Pulse", "ResponseInbox"]
+__all__ = [
+    "BroadcastInbox",
+    "EventStreams",
+    "Hub",
+    "HubSettings",
+    "Lookout",
+    "Mender",
+    "Pulse",
+    "ResponseInbox",
+]

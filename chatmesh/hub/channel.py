@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from chatmesh.broker import HeldClaim
 from chatmesh.hub.foreign import ForeignOrder
 from chatmesh.hub.reader import Reader
 from chatmesh.protocol import sse
@@ -28,8 +29,8 @@ MAX_AHEAD = 64
 
 
 class Channel:
-    """`mend` asks for a look at the transcript from `last_seq` on; it may be called often, a look is one. `heard` is what
-    whoever attaches has to have read: `is_doubtful` until a reader was served so far, since a live record behind a hole
+    """`mend` asks for a look at the transcript from `last_seq` on; it may be called often, a look is one. `watch` asks for
+    a look at the clock, as long as the channel `is_waiting`. `heard` is what whoever attaches has to have read: `is_doubtful` until a reader was served so far, since a live record behind a hole
     may be nobody's."""
 
     __slots__ = (
@@ -37,12 +38,14 @@ class Channel:
         "_expected",
         "_foreign",
         "_mend",
+        "_watch",
         "floor",
         "heard",
         "heard_seq",
         "is_active",
         "is_doubtful",
         "is_mending",
+        "is_unsure",
         "last",
         "last_seq",
         "live",
@@ -53,7 +56,14 @@ class Channel:
         "touched",
     )
 
-    def __init__(self, session_id: Token, scope: Scope, mend: Callable[[Channel], None]) -> None:
+    def __init__(
+        self,
+        session_id: Token,
+        scope: Scope,
+        *,
+        mend: Callable[[Channel], None],
+        watch: Callable[[Channel], None],
+    ) -> None:
         self.session_id = session_id
         self.scope = scope
         self.readers = 0
@@ -66,12 +76,32 @@ class Channel:
         self.is_active = False
         self.is_mending = False
         self.is_doubtful = False
+        self.is_unsure = False
         self.touched = 0.0
         self.quiet_checks = 0
         self._ahead: dict[int, Record] = {}
         self._expected: set[Token] = set()
         self._foreign: dict[Token, ForeignOrder] = {}
         self._mend = mend
+        self._watch = watch
+
+    @property
+    def is_waiting(self) -> bool:
+        """For the rest of an answer, or for chunks in a hole of a foreign one."""
+        return self.is_active or any(order.is_waiting for order in self._foreign.values())
+
+    def activate(self) -> None:
+        """An answer is under way: silence is looked at."""
+        if not self.is_active:
+            self.is_active = True
+            self._watch(self)
+
+    def look(self) -> None:
+        """What was sent may have gone elsewhere: asks the transcript, once somebody is live."""
+        if self.live:
+            self._mend(self)
+        else:
+            self.is_unsure = True
 
     def attach(self, reader: Reader, read_to: int, read_seq: int) -> bool:
         """Makes a reader live that has been fed through offset `read_to`. False: more was heard of meanwhile, so it has
@@ -83,12 +113,15 @@ class Channel:
             self._ahead.clear()
         elif read_to > self.last:
             # The others were not served that far: what does not come by itself is looked for.
-            self.is_active = True
+            self.activate()
         if read_to > self.heard:
             self.heard, self.heard_seq, self.is_doubtful = read_to, read_seq, False
         reader.offset = max(reader.offset, read_to)
         reader.is_live = True
         self.live.add(reader)
+        if self.is_unsure:
+            self.is_unsure = False
+            self._mend(self)
         return True
 
     def detach(self, reader: Reader) -> None:
@@ -132,6 +165,8 @@ class Channel:
                 del self._foreign[next(iter(self._foreign))]
             order = self._foreign[chunk.message_id] = ForeignOrder()
         self._show(order.add(chunk, now))
+        if order.is_waiting:
+            self._watch(self)
 
     def expire_foreign(self, now: float) -> None:
         """Gives up holes in foreign answers that were waited for long enough."""
@@ -149,9 +184,14 @@ class Channel:
         """Something is going to come (up to the end of that message, where it is known which): watch for silence."""
         if message_id is not None and len(self._expected) < MAX_EXPECTED:
             self._expected.add(message_id)
-        self.is_active = True
+        self.activate()
         self.touched = now
         self.quiet_checks = 0
+
+    def hear_of(self, held: HeldClaim, now: float) -> None:
+        """An answer has begun. Of one that was not shown since, something is going to come, or was lost."""
+        if held.token > self.last_seq:
+            self.expect(now, held.claim.message_id)
 
     def _emit(self, record: Record, now: float) -> None:
         payload = sse.events(record, self.scope)
@@ -162,7 +202,12 @@ class Channel:
         self.quiet_checks = 0
         if record.final is not None:
             self._expected.discard(record.message_id)
-        self.is_active = record.final is None or bool(self._expected)
+        if record.resets_all:  # erased, and whatever was on its way with it
+            self._expected.clear()
+        if self._expected or (record.final is None and not record.resets_all):
+            self.activate()
+        else:
+            self.is_active = False
         for reader in list(self.live):
             reader.push(record, payload)
             if not reader.is_live:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from chatmesh.broker import Transcript
 from chatmesh.hub.channel import Channel
 from chatmesh.hub.reader import Reader
+from chatmesh.hub.rounds import Rounds
 from chatmesh.kernel import Mailbox, MailboxClosed, MailboxFull
 from chatmesh.protocol import sse
 from chatmesh.protocol.messages import ResponseChunk
@@ -39,15 +39,25 @@ class Hub:
         self._transcript = transcript
         self._mending = mending
         self._channels: dict[Token, Channel] = {}
+        self._watched: set[Channel] = set()
         self.readers: set[Reader] = set()
+        self.rounds = Rounds()
         self.is_leaving = False
         """Readers are being sent away."""
 
     def channel(self, session_id: Token) -> Channel | None:
         return self._channels.get(session_id)
 
-    def channels(self) -> list[Channel]:
-        return list(self._channels.values())
+    def watched(self) -> list[Channel]:
+        """The channels that wait for something."""
+        return list(self._watched)
+
+    def watch(self, channel: Channel) -> None:
+        if self._channels.get(channel.session_id) is channel:
+            self._watched.add(channel)
+
+    def unwatch(self, channel: Channel) -> None:
+        self._watched.discard(channel)
 
     def scope(self, session_id: Token) -> Scope:
         """How positions of the session are written now. Another epoch makes another scope."""
@@ -57,7 +67,9 @@ class Hub:
         """A reader is coming; its channel exists until `leave`."""
         channel = self._channels.get(session_id)
         if channel is None:
-            channel = self._channels[session_id] = Channel(session_id, self.scope(session_id), self.mend)
+            channel = self._channels[session_id] = Channel(
+                session_id, self.scope(session_id), mend=self.mend, watch=self.watch
+            )
         channel.readers += 1
         return channel
 
@@ -65,9 +77,11 @@ class Hub:
         channel.readers -= 1
         if not channel.readers and self._channels.get(channel.session_id) is channel:
             del self._channels[channel.session_id]
+            self.unwatch(channel)
 
     def add(self, reader: Reader) -> None:
         self.readers.add(reader)
+        self.rounds.add(reader, time.monotonic() + self.settings.keepalive_seconds)
         metrics.readers.set(len(self.readers))
         if self.is_leaving:
             self.send_away(reader)
@@ -110,8 +124,13 @@ class Hub:
     def mend_all(self) -> None:
         """After anything that may have cost live batches: a reconnect, a full inbox."""
         for channel in self._channels.values():
-            if channel.live:
-                self.mend(channel)
+            channel.look()
+
+    def look(self, session_id: Token) -> None:
+        """After the registry heard late of a session."""
+        channel = self._channels.get(session_id)
+        if channel is not None:
+            channel.look()
 
     @property
     def epoch(self) -> str:
@@ -124,15 +143,8 @@ class Hub:
         for reader in list(self.readers):
             reader.finish()
         self._channels.clear()
+        self._watched.clear()
 
     def send_away(self, reader: Reader) -> None:
         """This pod is leaving. Native streams end cleanly: their readers reconnect, and come to another pod."""
         reader.leave(sse.drain("leaving", random.randint(*RETRY_MS)))  # noqa: S311 - spreads load, no secret
-
-    def quiet(self, now: float, is_quiet: Callable[[Channel, float], bool]) -> Iterator[Channel]:
-        """The channels that wait for something and have been silent for long enough."""
-        return (
-            channel
-            for channel in self._channels.values()
-            if channel.is_active and channel.live and is_quiet(channel, now)
-        )

@@ -10,6 +10,7 @@ from contextlib import suppress
 from chatmesh.broker import Connection
 from chatmesh.hub.channel import Channel
 from chatmesh.hub.hub import Hub
+from chatmesh.hub.reader import Reader
 from chatmesh.kernel import Service
 from chatmesh.protocol import sse
 from chatmesh.telemetry import get_logger, metrics
@@ -25,7 +26,8 @@ then ever more rarely: a model may think for minutes."""
 
 
 class Pulse(Service):
-    """One timer for the whole hub, not one for each reader."""
+    """One timer for the whole hub, not one for each reader. A tick costs as much as waits or is due: readers of sessions in
+    which nothing happens cost nothing but their keep-alives."""
 
     def __init__(self, hub: Hub, connection: Connection) -> None:
         self._hub = hub
@@ -36,7 +38,6 @@ class Pulse(Service):
 
     async def run(self, started: Callable[[], None]) -> None:
         started()
-        next_keepalive = 0.0
         epoch = self._hub.epoch
         while not self._is_draining:
             with suppress(TimeoutError):
@@ -51,30 +52,32 @@ class Pulse(Service):
                 log.warning("hub.epoch_changed", readers=len(self._hub.readers))
                 self._hub.begin_epoch()
             now = time.monotonic()
-            self._check_tails(now)
-            for channel in self._hub.channels():
-                channel.expire_foreign(now)
-            if now >= next_keepalive:
-                next_keepalive = now + min(1.0, self._hub.settings.keepalive_seconds / 4)
-                self._keep_alive(now)
+            for channel in self._hub.watched():
+                self._look_at_channel(channel, now)
+            for reader in self._hub.rounds.due(now):
+                if reader in self._hub.readers:
+                    self._hub.rounds.add(reader, self._keep_alive(reader, now))
 
     def drain(self) -> None:
         self._is_draining = True
         self._changed.set()
 
-    def _check_tails(self, now: float) -> None:
-        for channel in self._hub.quiet(now, _is_quiet):
+    def _look_at_channel(self, channel: Channel, now: float) -> None:
+        channel.expire_foreign(now)
+        if not channel.is_waiting:
+            self._hub.unwatch(channel)
+        elif channel.is_active and channel.live and _is_quiet(channel, now):
             channel.touched = now
             channel.quiet_checks += 1
             metrics.tail_checks.inc()
             self._hub.mend(channel)
 
-    def _keep_alive(self, now: float) -> None:
-        settings = self._hub.settings
-        for reader in list(self._hub.readers):
-            sink = reader.sink
-            if now - sink.last_write >= settings.keepalive_seconds and not sink.buffered:
-                sink.write_nowait(sse.KEEPALIVE)
+    def _keep_alive(self, reader: Reader, now: float) -> float:
+        """Returns when to look again."""
+        keepalive_seconds, sink = self._hub.settings.keepalive_seconds, reader.sink
+        if now - sink.last_write >= keepalive_seconds and not sink.buffered:
+            sink.write_nowait(sse.KEEPALIVE)
+        return max(sink.last_write + keepalive_seconds, now + TICK_SECONDS)
 
 
 def _is_quiet(channel: Channel, now: float) -> bool:

@@ -24,13 +24,15 @@ class Verdict(Enum):
 class Start:
     """Where a stream begins: the position that its reader has, and the sequence to read from. `is_claimed`: the
     position came from the client, and has to be judged. `reset`: it is known already that it can't be used. `floor`:
-    records under claims up to this sequence were erased."""
+    records under claims up to this sequence were erased. `claim`: the session's last one, of whose answer nothing may have
+    come yet."""
 
     position: Position
     read_seq: int
     is_claimed: bool = False
     reset: str | None = None
     floor: int = 0
+    claim: HeldClaim | None = None
 
 
 def judge(position: Position, first: Record | None, *, is_filtered: bool) -> Verdict:
@@ -39,9 +41,11 @@ def judge(position: Position, first: Record | None, *, is_filtered: bool) -> Ver
     if first is None:
         return Verdict.EXACT if position.offset == 0 else Verdict.UNSEEN
     if first.offset == position.offset:
-        return Verdict.EXACT if position.index <= first.events else Verdict.UNKNOWN
+        # Offsets count from 1 again where a whole session has expired, so the number alone may be another record's.
+        is_same = first.seq == position.seq and position.index <= first.events
+        return Verdict.EXACT if is_same else Verdict.UNKNOWN
     if first.offset < position.offset:
-        return Verdict.EXACT if is_filtered and first.final is not None else Verdict.UNKNOWN
+        return Verdict.UNKNOWN
     # The position's own record is not there. Only a position before a record's first event can do without it: whoever
     # was cut within a record that has expired since would miss the rest of it.
     if first.offset == position.offset + 1 and position.index == 0:

@@ -95,26 +95,27 @@ class EventStreams:
         """None: the one message asked for has ended, and its reader has everything."""
         session = await self._transcript.session(session_id, seconds=READ_SECONDS)
         if text:
-            return await self._from_position(session_id, message_id, text, session.floor)
+            return await self._from_position(session_id, message_id, text, session)
         if from_start:
-            return Start(START, 1, floor=session.floor)
+            return Start(START, 1, floor=session.floor, claim=session.claim)
         if message_id is not None:
             return await self._from_the_beginning(session_id, message_id)
         return await self._from_the_unfinished(session_id, session)
 
     async def _from_position(
-        self, session_id: Token, message_id: Token | None, text: str, floor: int
+        self, session_id: Token, message_id: Token | None, text: str, session: SessionState
     ) -> Start | None:
         position = self._hub.scope(session_id).read(text)
-        if position is None or (position.offset > 0 and position.seq < floor):
-            return Start(START, 1, reset="position_unknown", floor=floor)
+        if position is None or (position.offset > 0 and position.seq < session.floor):
+            return Start(START, 1, reset="position_unknown", floor=session.floor, claim=session.claim)
         if message_id is not None:
             last = await self._transcript.last_record(session_id, message_id, seconds=READ_SECONDS)
             if last is not None and last.final is not None:
                 has_all = (position.offset, position.index) >= (last.offset, last.events)
                 if has_all:
                     return None
-        return Start(position, max(1, position.seq), is_claimed=True, floor=floor)
+        read_seq = max(1, position.seq)
+        return Start(position, read_seq, is_claimed=True, floor=session.floor, claim=session.claim)
 
     async def _from_the_beginning(self, session_id: Token, message_id: Token) -> Start:
         """Of one message. One that has not begun will lie behind the last claim."""
@@ -122,7 +123,7 @@ class EventStreams:
         floor = state.erasure.seq if state.erasure is not None else 0
         if state.claim is None or state.record is not None:
             return Start(START, 1, floor=floor)
-        return Start(_before(state.claim), state.claim.first, floor=floor)
+        return Start(_before(state.claim), state.claim.first, floor=floor, claim=state.claim)
 
     async def _from_the_unfinished(self, session_id: Token, session: SessionState) -> Start:
         """Without a position: the unfinished answer from its beginning, or what comes next."""
@@ -132,7 +133,7 @@ class EventStreams:
         last = await self._transcript.last_record(session_id, held.claim.message_id, seconds=READ_SECONDS)
         if last is not None and last.final is not None:
             return Start(Position(last.offset, last.events, last.seq), last.seq + 1, floor=session.floor)
-        return Start(_before(held), held.first, floor=session.floor)
+        return Start(_before(held), held.first, floor=session.floor, claim=held)
 
     # --- the stream ------------------------------------------------------------------------------------------------
 
@@ -181,11 +182,14 @@ class EventStreams:
 
     async def _follow(self, channel: Channel, reader: Reader, start: Start) -> None:
         """Replay, live, and replay again whenever the reader fell behind; until it is finished or gone."""
-        seq = start.read_seq
+        seq, claim = start.read_seq, start.claim
         is_claimed = start.is_claimed
         while not reader.is_finished and not reader.sink.is_closed:
             seq = await self._catch_up(channel, reader, seq, is_claimed=is_claimed)
             is_claimed = False
+            if reader.is_live and claim is not None:
+                channel.hear_of(claim, time.monotonic())
+                claim = None
             if reader.is_live:
                 await reader.woken.wait()
             reader.woken.clear()
@@ -231,8 +235,8 @@ class EventStreams:
             seq = page.next_seq
             if page.more:
                 continue
-            if page.records:
-                channel.is_active = channel.is_active or page.records[-1].final is None
+            if page.records and page.records[-1].final is None:
+                channel.activate()
             is_doubtful = mark > reader.offset and channel.is_doubtful
             if is_doubtful and not await self._is_stored(channel.session_id, mark, mark_seq):
                 channel.doubt(mark, time.monotonic())

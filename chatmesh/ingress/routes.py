@@ -25,6 +25,8 @@ from chatmesh.web.request import REQUEST_ID
 
 log = get_logger("ingress")
 
+RETRY_AFTER_SECONDS = 2
+
 REQUEST_MARGIN = 512
 """What the transcript's first record has around the request's text."""
 
@@ -41,7 +43,8 @@ class IngressSettings:
 
 class Ingress:
     """`inline` serves an answer in the answer to its POST; `expect` tells the hub that one is on its way; `models` are
-    the served ones (None: nobody knows yet); `max_payload` is the broker's limit; `is_open`: new messages are taken."""
+    the served ones (None: nobody knows yet); `max_payload` is the broker's limit; `is_open`: new messages are taken;
+    `is_connected`: as far as is known, the broker is there. Where it is not, nobody has to wait for that answer."""
 
     def __init__(
         self,
@@ -58,6 +61,7 @@ class Ingress:
         models: Callable[[], set[str] | None],
         max_payload: Callable[[], int],
         is_open: Callable[[], bool],
+        is_connected: Callable[[], bool],
     ) -> None:
         self._intake = intake
         self._history = history
@@ -71,6 +75,7 @@ class Ingress:
         self._models = models
         self._max_payload = max_payload
         self._is_open = is_open
+        self._is_connected = is_connected
 
     @property
     def routes(self) -> list[Route]:
@@ -90,7 +95,9 @@ class Ingress:
         began = time.monotonic()
         session_id = _token(http, "session_id")
         if not self._is_open():
-            raise Problem(503, "not_ready", "This pod takes no messages now.", retry_after_seconds=2)
+            raise Problem(
+                503, "not_ready", "This pod takes no messages now.", retry_after_seconds=RETRY_AFTER_SECONDS
+            )
         if http.content_type != "application/json":
             raise Problem(415, "not_json_type", f"Send application/json, not {http.content_type}.")
         data = await read_body(
@@ -100,6 +107,7 @@ class Ingress:
         request, may_be_known = self._request(http, session_id, body, context)
         self._check_model(request)
         self._check_size(request)
+        self._check_broker()
         accepted = await self._intake.accept(request, may_be_known=may_be_known)
         if accepted.interrupts:
             await self._stopping.interrupt(session_id, request.message_id)
@@ -131,15 +139,18 @@ class Ingress:
     async def get_messages(self, http: Request) -> Response:
         session_id = _token(http, "session_id")
         limit = _limit(http)
+        self._check_broker()
         return json_response(await self._history.page(session_id, limit=limit, after=http.query.get("after")))
 
     async def get_message(self, http: Request) -> Response:
         session_id, message_id = _token(http, "session_id"), _token(http, "message_id")
+        self._check_broker()
         return json_response(await self._history.message(session_id, message_id))
 
     async def delete_message(self, http: Request) -> Response:
         """Stop it. 202 while it is being stopped, 200 with its state once it has ended."""
         session_id, message_id = _token(http, "session_id"), _token(http, "message_id")
+        self._check_broker()
         if await self._stopping.stop(session_id, message_id):
             answer: MessageStopping = {
                 "message_id": message_id,
@@ -151,14 +162,26 @@ class Ingress:
 
     async def get_sessions(self, http: Request) -> Response:
         limit = _limit(http)
+        self._check_broker()
         return json_response(await self._history.sessions(limit=limit, after=http.query.get("after", "")))
 
     async def delete_session(self, http: Request) -> Response:
         """Erase it: 202, and from then on reads are 404."""
         session_id = _token(http, "session_id")
+        self._check_broker()
         await self._erasing.erase(session_id)
         answer: SessionErasing = {"session_id": session_id, "status": "erasing"}
         return json_response(answer, status=202)
+
+    def _check_broker(self) -> None:
+        """Before anything is sent, so that it is true. What the broker's end interrupts is found out where it happens."""
+        if not self._is_connected():
+            raise Problem(
+                503,
+                "broker_away",
+                "NATS is away: nothing was accepted, read, stopped or erased.",
+                retry_after_seconds=RETRY_AFTER_SECONDS,
+            )
 
     # --- a message -------------------------------------------------------------------------------------------------
 
@@ -166,7 +189,9 @@ class Ingress:
         self, http: Request, session_id: Token, body: PostMessage, context: dict[str, object]
     ) -> tuple[WorkflowRequest, bool]:
         """The request, and whether its id came from the client."""
-        key = http.headers.get("Idempotency-Key")
+        key = (
+            http.headers.get("Idempotency-Key") or None
+        )  # an empty one is none: all of them would be one message
         if key is not None and body.message_id is not None and _from_key(key) != body.message_id:
             raise Problem(
                 422, "idempotency_conflict", "Idempotency-Key and message_id differ; send one of them."

@@ -59,12 +59,14 @@ WORKER = ALL + Needs(
         "chat.dead.*",
         "chat.worker.*.health",
         "chat.worker.{id}.heartbeat",
+        "chat.worker.{id}.leases",
     ),
     subscribe=(
         "chat.worker.{id}.health",
         "chat.session.*.transcript.*",
         "chat.session.*.stop.*",
         "chat.pod.*.heartbeat",
+        "chat.worker.*.heartbeat",
         "chat.registry.*.*",
     ),
 )

@@ -31,7 +31,9 @@ http_requests = Counter(
     "chatmesh_http_requests_total", "HTTP answers by route and status.", ["route", "status"]
 )
 http_late = Counter(
-    "chatmesh_http_late_total", "Requests that did not arrive in time, by what was missing.", ["missing"]
+    "chatmesh_http_late_total",
+    "Requests that did not arrive, and answers that nobody took, in time; by what was missing.",
+    ["missing"],
 )
 http_stalled = Counter(
     "chatmesh_http_stalled_total", "Connections cut because the client took nothing of what waited for it."

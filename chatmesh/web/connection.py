@@ -1,8 +1,9 @@
-"""One client's connection: aiohttp's protocol, with a deadline for request heads and problem documents for bad HTTP.
+"""One client's connection: aiohttp's protocol, with deadlines for request heads and for taking answers, and problem
+documents for bad HTTP.
 
 What this leans on: `web.RequestHandler` and `web.Server` are public, and so are the names of the methods overridden
-here, though none is documented for it. Private is one attribute, `_request_count`: the heads parsed so far, which no
-public name tells. tests/web pins all of it.
+here, though none is documented for it. Private are two attributes, which no public name tells: `_request_count`, the
+heads parsed so far, and `_messages`, those that wait for their turn. tests/web pins all of it.
 """
 
 from __future__ import annotations
@@ -31,11 +32,14 @@ class Connection(web.RequestHandler):
         "_body",
         "_has_part",
         "_heads_done",
+        "_heads_known",
         "_on_closed",
         "_on_open",
         "_reaper",
         "_stalled_looks",
+        "_tail",
         "_taken",
+        "_whole",
         "_wire",
         "_written",
     )
@@ -60,10 +64,15 @@ class Connection(web.RequestHandler):
         self._taken = 0
         """As of the last look; only that it changes means something, since aiohttp's own writes are not in `_written`."""
         self._stalled_looks = 0
+        self._heads_known = 0
         self._heads_done = 0
+        self._whole = 0
+        """Requests that have come whole, with their bodies."""
         self._has_part = False
+        """Of a head, behind the last whole request."""
+        self._tail = b""
         self._body: StreamReader | None = None
-        """Of the last request that was answered. Its rest may still come, and is read away for a while."""
+        """Of the last request whose head has come. Its rest may still come, and is read away for a while."""
 
     # --- a head in time --------------------------------------------------------------------------------------------
 
@@ -81,15 +90,21 @@ class Connection(web.RequestHandler):
         self._wire = None
 
     def data_received(self, data: bytes) -> None:
-        """Also of a body, and of what a client sends ahead while it is being answered: no deadline runs then."""
-        is_body = self._body is not None and not self._body.is_eof()
-        super().data_received(data)
-        if self._request_count > self._heads_done:
+        """The last byte apart: what does not end a request with it has begun another. No deadline runs for what a client
+        sends ahead while it is being answered."""
+        if len(data) > 1:
+            super().data_received(data[:-1])
+            self._note_heads()
+        whole = self._whole
+        super().data_received(data[-1:])
+        self._note_heads()
+        self._tail = (self._tail + data[-4:])[-4:]
+        if self._is_body_open or (data and self._whole > whole):
             self._has_part = False
-            self._reaper.forget(self)
-        elif data and not is_body:
-            self._has_part = True
-            self._reaper.expect(self)
+        elif self._whole > whole or data.strip(b"\r\n"):
+            # Whole without a byte: aiohttp's queue was full. Blank lines between requests are no part of one.
+            self._has_part = self._is_cut_off
+        self._look_for_debt()
 
     async def finish_response(
         self, request: web.BaseRequest, resp: web.StreamResponse, start_time: float | None
@@ -100,9 +115,34 @@ class Connection(web.RequestHandler):
             return await super().finish_response(request, resp, start_time)
         finally:
             self._heads_done += 1
-            self._body = request.content
             if _is_not_worth_reading(request):
                 self.force_close()
+            elif self._request_count > self._heads_known:  # what lay behind an upgrade that was declined
+                self._note_heads()
+                self._has_part = self._is_cut_off
+            self._look_for_debt()
+
+    def _note_heads(self) -> None:
+        if self._request_count > self._heads_known:
+            self._heads_known = self._request_count
+            self._body = self._messages[-1][1]
+        self._whole = self._heads_known - self._is_body_open
+
+    @property
+    def _is_body_open(self) -> bool:
+        return self._body is not None and not self._body.is_eof()
+
+    @property
+    def _is_cut_off(self) -> bool:
+        """By its looks alone: what has come does not end as heads do."""
+        return not self._tail.endswith(b"\r\n\r\n")
+
+    def _look_for_debt(self) -> None:
+        """Whether the client owes a head: it has sent a part of it, and nothing is being answered."""
+        if self._request_count > self._heads_done:
+            self._reaper.forget(self)
+        elif self._has_part:
+            self._reaper.expect(self)
 
     # --- what goes out ---------------------------------------------------------------------------------------------
 

@@ -70,5 +70,11 @@ def from_http_exception(error: web.HTTPException) -> Problem:
     if isinstance(error, web.HTTPMethodNotAllowed):
         allowed = ", ".join(sorted(error.allowed_methods))
         return Problem(405, "method_not_allowed", f"Allowed here: {allowed}.", headers={"Allow": allowed})
-    codes = {404: "not_found", 413: "too_large", 400: "bad_request", 417: "expectation_failed"}
+    if isinstance(error, web.HTTPNotFound):
+        return Problem(
+            404, "not_found", "Nothing is served at this address; /openapi.json has those that are."
+        )
+    if isinstance(error, web.HTTPExpectationFailed):
+        return Problem(417, "expectation_failed", "Expect may be 100-continue, and nothing else.")
+    codes = {413: "too_large", 400: "bad_request"}
     return Problem(error.status, codes.get(error.status, "http_error"), error.reason or "Not served.")

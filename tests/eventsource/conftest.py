@@ -1,4 +1,4 @@
-"""Both EventSources under one name, and what they asked the pods for."""
+"""All readers under one name, and what they asked the pods for."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import pytest
 from chatmesh.hub.streams import EventStreams
 from chatmesh.web import Request, Response
 from tests.browser.chromium import _FLAGS, _START_SECONDS, EXECUTABLE, Chromium, _address
-from tests.eventsource.sources import PROGRAMS, Opens, chromium_source, node_source
+from tests.eventsource.sources import PROGRAMS, Opens, chromium_source, httpx_source, node_source
 from tests.support.children import Child
 from tests.support.node import installed
 from tests.support.waiting import eventually
@@ -33,7 +33,7 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[str | None]:
     return headers
 
 
-@pytest.fixture(params=["node", pytest.param("chromium", marks=pytest.mark.browser)])
+@pytest.fixture(params=["httpx", "node", pytest.param("chromium", marks=pytest.mark.browser)])
 def opens(request: pytest.FixtureRequest) -> Opens:
     """Opens a URL with an EventSource: every test is a promise to each of them."""
     fixture: Opens = request.getfixturevalue(f"opens_in_{request.param}")
@@ -44,6 +44,11 @@ def opens(request: pytest.FixtureRequest) -> Opens:
 def programs() -> Path:
     """The program for Node beside its packages."""
     return installed(PROGRAMS, "npm's EventSource is")
+
+
+@pytest.fixture
+def opens_in_httpx() -> Opens:
+    return httpx_source
 
 
 @pytest.fixture

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
+import pytest
 from nats.aio.client import Client
 
+from chatmesh.presence import holdings
 from tests.support import stored
 from tests.support.broker import Broker
 from tests.support.mesh import pod_and_client, running
@@ -28,15 +32,46 @@ async def test_answer_is_broadcast_as_batches_when_no_pod_is_known(
     assert [chunk["chunk_id"] for chunk in broadcast.chunks] == list(range(31))
 
 
-async def test_reader_gets_everything_by_broadcast_when_the_registry_is_gone(
+NO_REGISTRY = """mappings: {
+    "chat.registry.*.*": [ {destination: "chat.registry.$1.$2", weight: 0%} ]
+    "$JS.API.DIRECT.GET.CHAT_REGISTRY": [ {destination: "$JS.API.DIRECT.GET.CHAT_REGISTRY", weight: 0%} ]
+}
+"""
+"""The broker drops what is written to the registry and asked of it: it is silent, and not only empty."""
+
+
+async def test_reader_gets_everything_by_broadcast_when_the_registry_is_silent_and_nobody_waits_for_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The reader is on another pod than the writer."""
+    monkeypatch.setattr(holdings, "PUT_SECONDS", 3600.0)
+    broker = await Broker.start(tmp_path, config_extra=NO_REGISTRY)
+    nats_client = await broker.connect()
+    try:
+        async with (
+            running(broker.url, role="worker", id="w"),
+            pod_and_client(broker.url, "pod-1") as (_, one),
+            pod_and_client(broker.url, "pod-2") as (_, two),
+            watching(nats_client, "chat.session.s.broadcast") as broadcast,
+            events(two, "s") as stream,
+        ):
+            await post(one, "s", model="count", max_tokens=60, tokens_per_second=100)
+            reading = await stream.read_finals()
+            assert reading.chunks == await stored.chunks(nats_client, "s")
+    finally:
+        await nats_client.close()
+        broker.stop()
+    assert reading.ids == list(range(61))
+    assert broadcast.chunks == reading.chunks
+
+
+async def test_registry_that_was_deleted_under_a_running_mesh_costs_its_readers_nothing(
     broker: Broker, nats_client: Client
 ) -> None:
-    """The registry's stream is deleted under a running mesh; the reader is on another pod than the writer."""
     async with (
         running(broker.url, role="worker", id="w"),
         pod_and_client(broker.url, "pod-1") as (_, one),
         pod_and_client(broker.url, "pod-2") as (_, two),
-        watching(nats_client, "chat.session.s.broadcast") as broadcast,
     ):
         await stored.api(nats_client, "STREAM.DELETE.CHAT_REGISTRY")
         async with events(two, "s") as stream:
@@ -44,7 +79,6 @@ async def test_reader_gets_everything_by_broadcast_when_the_registry_is_gone(
             reading = await stream.read_finals()
         assert reading.chunks == await stored.chunks(nats_client, "s")
     assert reading.ids == list(range(61))
-    assert broadcast.chunks == reading.chunks
 
 
 async def test_broadcast_of_a_session_without_readers_here_is_ignored(

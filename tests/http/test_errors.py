@@ -10,6 +10,7 @@ import httpx
 import pytest
 from nats.aio.client import Client
 
+from chatmesh.ingress import erasing, history, intake, stopping
 from tests.support import stored
 from tests.support.broker import Broker
 from tests.support.mesh import is_ready, pod_and_client
@@ -171,8 +172,16 @@ async def test_full_session_is_429_with_retry_after_and_takes_messages_again(
 
 
 async def test_while_the_broker_is_away_nothing_is_accepted_and_all_is_503_with_retry_after(
-    broker: Broker,
+    broker: Broker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """At once: whoever waited for the broker here would do so for an hour."""
+    for module, name in [
+        (intake, "ACCEPT_SECONDS"),
+        (stopping, "STORE_SECONDS"),
+        (erasing, "STORE_SECONDS"),
+        *((module, "READ_SECONDS") for module in (intake, history, stopping, erasing)),
+    ]:
+        monkeypatch.setattr(module, name, 3600.0)
     async with pod_and_client(broker.url, "x", role="all") as (_, client):
         broker.kill()
         await eventually(lambda: _is_away(client))
@@ -181,7 +190,11 @@ async def test_while_the_broker_is_away_nothing_is_accepted_and_all_is_503_with_
             post(client, "s", message_id="m"),
             client.get(MESSAGES),
             client.get(f"{MESSAGES}/m"),
+            client.get("/v1/sessions"),
+            client.delete(f"{MESSAGES}/m"),
+            client.delete("/v1/sessions/s"),
         )
+        problem(await post(client, "s", message_id="a.b"), 422, "invalid_body")
         for answer in answers:
             problem(answer, 503, "broker_away")
             assert answer.headers["Retry-After"].isdigit()

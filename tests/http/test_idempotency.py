@@ -129,6 +129,37 @@ async def test_idempotency_key_makes_a_repetition_the_same_message(
         assert len(await stored.claims(nats_client, "s")) == len(KEYS)
 
 
+async def test_idempotency_key_makes_an_inline_answer_the_same_one_from_its_beginning(
+    broker: Broker, nats_client: Client
+) -> None:
+    headers = {"Accept": "text/event-stream", "Idempotency-Key": "two words"}
+    body = {"message": "go", "context": {"model": "count", "max_tokens": 20}}
+    async with (
+        pod_and_client(broker.url, "pod-1", role="all") as (_, one),
+        pod_and_client(broker.url, "pod-2") as (_, two),
+    ):
+        told = [
+            await pod.post("/v1/sessions/s/messages", json=body, headers=headers) for pod in (one, one, two)
+        ]
+        assert len(await stored.claims(nats_client, "s")) == 1, "one provider call"
+    assert [answer.status_code for answer in told] == [200] * 3
+    assert len({answer.headers["X-Message-Id"] for answer in told}) == 1
+    data = [[line for line in answer.text.split("\n") if line.startswith("data:")] for answer in told]
+    assert len(data[0]) == 21
+    assert data[0] == data[1] == data[2]
+
+
+async def test_empty_idempotency_key_is_none(broker: Broker) -> None:
+    async with pod_and_client(broker.url, "pod-1") as (_, client):
+        answers = [
+            await client.post(
+                "/v1/sessions/s/messages", json={"message": message}, headers={"Idempotency-Key": ""}
+            )
+            for message in ("one", "two")
+        ]
+    assert not any(is_duplicate(answer) for answer in answers)
+
+
 @pytest.mark.parametrize("has_worker", [False, True])
 async def test_same_id_with_another_body_is_a_conflict(broker: Broker, has_worker: bool) -> None:
     async with pod_and_client(broker.url, "x", role="all" if has_worker else "pod") as (_, client):

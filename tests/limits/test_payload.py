@@ -129,8 +129,7 @@ async def test_limit_that_is_lowered_and_raised_at_a_running_server_wedges_nothi
     try:
         async with pod_and_client(broker.url, "p", ACK_WAIT, role="all") as (mesh, http):
             assert await _echoed(http, "before", "x" * 40_000)
-            broker.reload(max_payload=SMALL)
-            await eventually(lambda: "Reloaded: max_payload" in broker.log())
+            await broker.reload(f"max_payload: {SMALL}\n")
             async with events(http, "small") as stream:
                 assert (await post(http, "small", words(200), model="echo")).status_code == 202
                 assert (await stream.read_finals()).text.rstrip() == words(200).rstrip()
@@ -143,8 +142,7 @@ async def test_limit_that_is_lowered_and_raised_at_a_running_server_wedges_nothi
             await eventually(is_told, timeout=30)
             await eventually(lambda: mesh.is_ready)
             assert await _echoed(http, "again", "x" * 20_000)
-            broker.reload(max_payload=64 * KIB)
-            await eventually(lambda: broker.log().count("Reloaded: max_payload") == 2)
+            await broker.reload(f"max_payload: {64 * KIB}\n")
             assert await _echoed(http, "small again", "x" * 20_000)
     finally:
         broker.stop()

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import random
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
 from nats.aio.client import Client
 
+from chatmesh.hub import lookout
 from tests.support import stored
 from tests.support.broker import Broker
 from tests.support.mesh import is_ready, pod_and_client, running
@@ -42,6 +43,19 @@ async def started(directory: Path, config: str) -> AsyncIterator[Broker]:
         yield broker
     finally:
         broker.stop()
+
+
+@asynccontextmanager
+async def replays(broker: Broker) -> AsyncIterator[Callable[[str], bool]]:
+    """Whether the pod of that id has read a session's records since: its reader is live then."""
+    client = await broker.connect()
+    try:
+        async with watching(client, "$JS.API.DIRECT.GET.CHAT_TRANSCRIPT") as reads:
+            yield lambda pod: any(
+                f"_INBOX.{pod}." in read.reply and b"transcript.*" in read.data for read in reads.messages
+            )
+    finally:
+        await client.close()
 
 
 @pytest.mark.parametrize("percent", [0, 30, 70])
@@ -99,6 +113,75 @@ async def test_batches_out_of_order_and_doubled_are_shown_once_and_in_order(tmp_
             await raw.close()
     assert reading.chunks == control.reading.chunks
     assert reading.ids == [*range(101), *range(4)]
+
+
+async def test_reader_who_waits_sees_an_answer_of_which_every_batch_was_lost(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing was posted at its pod, no connection was cut, and no hole shows: only the answer's claim does."""
+    monkeypatch.setattr(lookout, "LOOK_SECONDS", 0.2)
+    other = ("nats.user=other", "nats.password=o")
+    async with (
+        started(tmp_path, DEAF) as broker,
+        running(broker.url, "nats.user=worker", "nats.password=w", role="worker", id="w"),
+        pod_and_client(broker.url, "pod-1", *other) as (_, deaf),
+        pod_and_client(broker.url, "pod-2", *other) as (_, two),
+        events(deaf, "s") as stream,
+        events(two, "s") as control,
+    ):
+        for finals in (1, 2):
+            await post(two, "s", model="count", max_tokens=20)
+            await control.read_finals(finals)
+            await stream.read_finals(finals)
+    assert stream.reading.chunks == control.reading.chunks
+    assert stream.reading.ids == [*range(21), *range(21)]
+
+
+async def test_reader_who_comes_while_the_model_is_silent_sees_an_answer_of_which_every_batch_was_lost(
+    broker: Broker, nats_client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The answer's claim is older than the reader, who has to find it by itself. Here nothing is sent live at all."""
+    monkeypatch.setattr(lookout, "LOOK_SECONDS", 3600.0)
+    ids = {"session_id": "s", "message_id": "m"}
+    claim = ids | {"worker_id": "w", "boot": "b", "nonce": "n", "timestamp": ""}
+    claim |= {"attempt": 1, "base": 0, "first": 0, "offset": 0}
+    final = ids | {"chunk_id": 0, "chunk": "", "chunk_type": "content", "is_final": True, "metadata": {}}
+    async with pod_and_client(broker.url, "pod-1") as (_, client), replays(broker) as replayed:
+        js = nats_client.jetstream()
+        token = (await js.publish("chat.session.s.claim", json.dumps(claim).encode())).seq
+        async with events(client, "s") as stream:
+            await eventually(lambda: replayed("pod-1"))
+            record = ids | {"offset": 1, "attempt": 1, "token": token, "request": {}, "chunks": [final]}
+            await js.publish("chat.session.s.transcript.m", json.dumps(record).encode())
+            assert (await stream.read_finals()).ids == [0]
+
+
+async def test_reader_whose_pod_is_registered_late_sees_what_went_elsewhere(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lookout, "LOOK_SECONDS", 3600.0)
+
+    def heard(percent: int) -> str:
+        return f"""mappings: {{
+    "chat.registry.s.pod-1": [ {{destination: "chat.registry.s.pod-1", weight: {percent}%}} ]
+}}
+"""
+
+    async with (
+        started(tmp_path, heard(0)) as broker,
+        running(broker.url, role="worker", id="w"),
+        pod_and_client(broker.url, "pod-1") as (_, one),
+        pod_and_client(broker.url, "pod-2") as (_, two),
+        events(two, "s") as control,
+        replays(broker) as replayed,
+        events(one, "s") as stream,
+    ):
+        await eventually(lambda: replayed("pod-1"))
+        await post(two, "s", model="count", max_tokens=20)
+        await control.read_finals()
+        await broker.reload(heard(100))
+        reading = await stream.read_finals()
+    assert reading.chunks == control.reading.chunks
 
 
 async def test_batches_that_somebody_repeats_while_they_come_are_shown_once(

@@ -44,14 +44,15 @@ class Broker:
     Its end is the test's: use the fixture `broker`, or call `stop()` in a `finally`.
     """
 
-    def __init__(self, directory: Path, port: int, config: str, login: Login) -> None:
+    def __init__(self, directory: Path, port: int, config: str, login: Login, config_extra: str = "") -> None:
         self.port = port
         self.name = f"test-{port}-{os.getpid()}"
         self.login = login
         self.log_file = directory / f"nats-{port}.log"
         self._config_file = directory / f"nats-{port}.conf"
         head = f'server_name: "{self.name}"\nhost: 127.0.0.1\nport: {port}\n'
-        self._config_file.write_text(head + login.render() + config)
+        self._config = head + login.render() + config
+        self._config_file.write_text(self._config + config_extra)
         self._child: Child | None = None
 
     @classmethod
@@ -70,7 +71,7 @@ class Broker:
         `store_directory` is where its store lies, if not in `directory`."""
         port = free_port()
         store = jetstream_block((store_directory or directory) / f"nats-{port}") if jetstream else ""
-        broker = cls(directory, port, store + config_extra, Login(token, user, password))
+        broker = cls(directory, port, store, Login(token, user, password), config_extra)
         await broker.launch()
         return broker
 
@@ -131,11 +132,12 @@ class Broker:
             await self.terminate()
         await self.launch()
 
-    def reload(self, **settings: int) -> None:
-        """SIGHUP with settings added to its configuration file; the last one of a name counts."""
-        with self._config_file.open("a") as config:
-            config.writelines(f"{name}: {value}\n" for name, value in settings.items())
+    async def reload(self, config_extra: str) -> None:
+        """Other `config_extra` from now on; clients stay connected."""
+        seen = self.log().count("Reloaded server configuration")
+        self._config_file.write_text(self._config + config_extra)
         self._running().signal(signal.SIGHUP)
+        await eventually(lambda: self.log().count("Reloaded server configuration") > seen)
 
     def stop(self) -> None:
         """End and reap it by force, in whatever state it is. Idempotent."""

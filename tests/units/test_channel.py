@@ -75,7 +75,7 @@ class Mesh:
         self.clients: list[Client] = []
         self.is_asked = False
         self.look: list[Record] = []
-        self.channel = Channel(SESSION, SCOPE, self._ask)
+        self.channel = Channel(SESSION, SCOPE, mend=self._ask, watch=lambda _: None)
 
     def _ask(self, channel: Channel) -> None:
         self.is_asked = True
@@ -237,7 +237,7 @@ class Room:
 
     def __init__(self, readers: int = 1) -> None:
         self.asked = 0
-        self.channel = Channel(SESSION, SCOPE, self._ask)
+        self.channel = Channel(SESSION, SCOPE, mend=self._ask, watch=lambda _: None)
         self.sinks = [self.add(0) for _ in range(readers)]
 
     def _ask(self, channel: Channel) -> None:

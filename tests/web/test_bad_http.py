@@ -191,5 +191,5 @@ def test_aiohttp_still_has_the_methods_that_a_connection_overrides(name: str) ->
     assert list(theirs) == list(inspect.signature(getattr(Connection, name)).parameters)
 
 
-def test_aiohttp_still_counts_heads() -> None:
-    assert "_request_count" in web.RequestHandler.__slots__
+def test_aiohttp_still_counts_heads_and_queues_them() -> None:
+    assert {"_request_count", "_messages"} <= set(web.RequestHandler.__slots__)

@@ -11,7 +11,10 @@ from tests.web.serving import PATIENCE_SECONDS, Serving, late, serving
 GET = b"GET /ok HTTP/1.1\r\nHost: x\r\n\r\n"
 HALF_HEAD = b"GET /ok HTTP/1.1\r\nHost: x\r\nX-More: "
 HALF_BODY = b"POST /echo HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\n{"
-HALF_CHUNKED = b"POST /echo HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n10\r\n{"
+CHUNKS = b"POST /echo HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
+WHOLE_BODY = b"POST /echo HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\n{}"
+WHOLE_CHUNKED = CHUNKS + b"2\r\n{}\r\n0\r\n\r\n"
+HALF_CHUNKED = CHUNKS + b"10\r\n{"
 UNREAD_BODY = b"POST /ok HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\n{"
 
 OFTEN = 0.02
@@ -72,6 +75,50 @@ async def test_half_of_a_later_head_is_closed_too() -> None:
         await wire.close()
 
 
+AHEAD = {
+    "without a body": GET,
+    "with a body": WHOLE_BODY,
+    "in chunks": WHOLE_CHUNKED,
+    "three": GET + WHOLE_BODY + WHOLE_CHUNKED,
+    "more than are taken at once": 150 * GET,
+    "an upgrade that is declined": GET[:-2] + b"Connection: Upgrade\r\nUpgrade: websocket\r\n\r\n",
+}
+
+
+@pytest.mark.parametrize("half", [HALF_HEAD, HALF_HEAD[:-8], b"G"], ids=["header", "line", "letter"])
+@pytest.mark.parametrize("ahead", AHEAD)
+async def test_half_of_a_head_behind_a_whole_request_is_answered_408_and_closed(
+    ahead: str, half: bytes
+) -> None:
+    before = late("head")
+    async with serving() as served:
+        wire = await served.connect(AHEAD[ahead] + half)
+        for _ in range(AHEAD[ahead].count(b"Host:")):
+            assert (await wire.reply()).status == 200
+        reply = await wire.reply()
+        assert (reply.status, reply.problem["code"]) == (408, "request_timeout")
+        assert await wire.rest() == b""
+        await wire.close()
+    assert late("head") == before + 1
+
+
+@pytest.mark.parametrize("cut", [1, 10])
+@pytest.mark.parametrize("ahead", [*AHEAD, "blank lines behind"])
+async def test_idle_connection_is_kept_however_its_requests_came(ahead: str, cut: int) -> None:
+    """In two parts, of which the second ends the last request."""
+    sent = AHEAD.get(ahead, GET + b"\r\n\r\n")
+    async with serving() as served:
+        wire = await served.connect(sent[:-cut])
+        await asyncio.sleep(0)
+        wire.send(sent[-cut:])
+        for _ in range(sent.count(b"Host:")):
+            assert (await wire.reply()).status == 200
+        await outlast_the_limit(served)
+        wire.send(GET)
+        assert (await wire.reply()).status == 200
+        await wire.close()
+
+
 @pytest.mark.parametrize("sent", [HALF_BODY, HALF_CHUNKED], ids=["length", "chunked"])
 async def test_half_sent_body_is_answered_408_and_closed(sent: bytes) -> None:
     before = late("body")
@@ -88,6 +135,24 @@ async def test_body_that_dribbles_in_is_closed_however_busy_it_looks() -> None:
     async with serving() as served:
         wire = await served.connect(HALF_BODY.replace(b"100", b"90000"))
         assert b" 408 " in await wire.dribble(b" ", every_seconds=OFTEN)
+        await wire.close()
+
+
+@pytest.mark.parametrize("chunk", [b"1\r\n \r\n", b"1;", b"1"], ids=["chunks", "extension", "size"])
+async def test_chunked_body_without_an_end_is_closed_however_busy_it_looks(chunk: bytes) -> None:
+    async with serving() as served:
+        wire = await served.connect(CHUNKS)
+        assert (await wire.dribble(chunk, every_seconds=OFTEN)).startswith(
+            (b"HTTP/1.1 408 ", b"HTTP/1.1 400 ")
+        )
+        await wire.close()
+
+
+async def test_chunked_body_without_an_end_is_refused_by_its_size_and_closed() -> None:
+    async with serving(request_timeout_seconds=60) as served:
+        wire = await served.connect(CHUNKS)
+        said = await wire.dribble(b"1000\r\n" + 4096 * b" " + b"\r\n", every_seconds=0)
+        assert said.startswith(b"HTTP/1.1 413 ")
         await wire.close()
 
 

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
+
 from prometheus_client import REGISTRY
 
 from tests.support.waiting import eventually
 from tests.web.serving import LARGE_BYTES, serving
 from tests.web.test_leaving import OK, rest_of, stalled
+
+OFTEN = 0.02
+"""Seconds between two mouthfuls."""
 
 
 def cut_so_far() -> float:
@@ -30,4 +35,20 @@ async def test_client_that_goes_on_in_time_gets_its_answer_whole() -> None:
         await wire.close()
         served.server.drain()
         assert await rest_of(raw) > LARGE_BYTES
+    assert cut_so_far() == before
+
+
+async def test_client_that_takes_a_large_answer_slowly_is_not_cut_however_long_it_takes() -> None:
+    """For many times the limit, but never nothing for so long."""
+    before = cut_so_far()
+    async with serving(write_timeout_seconds=0.5) as served:
+        raw = await stalled(served)
+        taken = 0
+        loop = asyncio.get_running_loop()
+        while taken < LARGE_BYTES:
+            part = await loop.sock_recv(raw, LARGE_BYTES // 100)
+            assert part, f"cut after {taken} bytes"
+            taken += len(part)
+            await asyncio.sleep(OFTEN)
+        raw.close()
     assert cut_so_far() == before

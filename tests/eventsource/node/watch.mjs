@@ -3,7 +3,7 @@ export function watch(EventSource, url, say) {
   const source = new EventSource(url);
   for (const type of ["open", "message", "reset", "drain", "error"]) {
     source.addEventListener(type, (event) => {
-      say({ type, data: event.data, state: source.readyState });
+      say({ type, data: event.data, id: event.lastEventId, state: source.readyState });
     });
   }
   return source;
