@@ -46,8 +46,9 @@ AGAIN_SECONDS = 0.25
 TICK_SECONDS = 0.1
 
 WRONG_LAST_SEQUENCE = 10071
-TRANSIENT = frozenset({10008, 10009, 10164})
-"""Cluster not available, not the leader, another fenced publish of this subject under way (three servers)."""
+TRANSIENT = frozenset({10008, 10009, 10158, 10164})
+"""Cluster not available, not the leader, this very message or another fenced one of its subject under way (three
+servers): what was sent first may still be stored, so none of them is a refusal."""
 
 FULL = frozenset({10077, 10047, 10023, 10028})
 """The stream's limit, the account's storage, insufficient resources, the account's limit."""

@@ -14,6 +14,7 @@ from chatmesh.broker import REQUESTS
 from chatmesh.broker.streams import TRANSCRIPT
 from chatmesh.telemetry import metrics
 from tests.faults.support import assert_exact, claims, wait_queue_empty
+from tests.support.mesh import is_ready
 from tests.support.reading import events, post
 from tests.support.waiting import eventually
 
@@ -45,6 +46,7 @@ async def test_full_queue_refuses_at_once_and_takes_messages_again_when_there_is
     async def is_accepted() -> bool:
         return (await post(http, "s", **COUNT)).status_code == 202
 
+    await eventually(lambda: is_ready(http))
     async with events(http, "s") as stream:
         await eventually(is_accepted)
         assert_exact(await stream.read_finals(), 40)

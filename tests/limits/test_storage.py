@@ -120,17 +120,19 @@ async def test_answer_goes_on_when_an_operator_gives_a_full_transcript_more_room
     http: httpx.AsyncClient, worker: Mesh, nats_client: Client
 ) -> None:
     """And one that had not begun is begun then, by its first attempt."""
+    long = {"model": "count", "max_tokens": 100, "tokens_per_second": 30}
+    await fill(nats_client, TRANSCRIPT, 0.85)
     async with events(http, "s") as stream:
-        message_id = (await post(http, "s", **COUNT)).json()["message_id"]
+        message_id = (await post(http, "s", **long)).json()["message_id"]
         await stream.read(10)
         await fill_up(nats_client, TRANSCRIPT)
-        waiting = {"message_id": "w", "session_id": "late", "message": "go", "context": COUNT}
+        waiting = {"message_id": "w", "session_id": "late", "message": "go", "context": long}
         await nats_client.publish("chat.workflow.execute.late", json.dumps(waiting).encode())
         before = _sample("chatmesh_publish_retries_total")
         await eventually(lambda: _sample("chatmesh_publish_retries_total") >= before + 3)
         await make_room(nats_client, TRANSCRIPT)
-        assert_exact(await stream.read_finals(), 40)
-    assert_exact(await read_on(http, "late", Reading(), **{"from": "start"}), 40)
+        assert_exact(await stream.read_finals(), 100)
+    assert_exact(await read_on(http, "late", Reading(), **{"from": "start"}), 100)
     await wait_queue_empty(nats_client)
     assert len(await claims(nats_client, "s", message_id)) == 1
     assert [claim["attempt"] for claim in await claims(nats_client, "late", "w")] == [1]
