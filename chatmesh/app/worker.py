@@ -61,18 +61,19 @@ def worker_tree(process: Process, worker_id: Token) -> list[Child]:
     claims = Claims(identity, broker, holder_seconds=config.worker.holder_timeout_seconds)
     generations = Generations()
     age = Age(config.streams.requests_max_age_hours * 3600)
+    sweep = StopSweep(broker, generations)
     answers = Answers(
         claims,
         broker,
         catalogue,
         batcher,
         generations,
+        sweep,
         age,
         Bounds(config.sessions.history_turns, config.sessions.history_tokens),
         max_attempts=config.worker.max_attempts,
     )
     turns = Turns(claims, broker, answers, router, generations, age)
-    sweep = StopSweep(broker, generations)
     stops = StopListener(broker, generations, sweep, default_model=catalogue.default)
     leases = Leases(config.worker.ack_wait_seconds, broker.lease_book, identity)
     overdue = Overdue(broker, age, on_found=lambda: puller.kick())  # noqa: PLW0108 - it is made below

@@ -31,6 +31,8 @@ class Broker:
         ack_wait_seconds: float,
         pulls: bool,
     ) -> None:
+        self.is_replicated = settings.replicas > 1
+        """Reads may be answered by a server that is behind."""
         self.connection = Connection(address)
         self.replies = Replies(self.connection)
         self.publisher = Publisher(self.connection, self.replies, on_unheard=self._doubt)

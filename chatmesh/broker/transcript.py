@@ -95,9 +95,22 @@ class Transcript:
         """Which birth of the stream this is; positions of another one are foreign."""
         return self._epoch()
 
-    async def state(self, session_id: Token, message_id: Token, *, seconds: float) -> MessageState:
+    async def state(
+        self, session_id: Token, message_id: Token, *, seconds: float, token: int = 0
+    ) -> MessageState:
         """The session's claim, the message's last record and its stop, by one request. What was erased is still seen
-        here: a worker has to follow every claim."""
+        here: a worker has to follow every claim. `token`: asked again until the claim of that sequence is seen, or a
+        later one, so that nothing stored before it is missed."""
+        deadline = time.monotonic() + seconds
+        while True:
+            state = await self._state(session_id, message_id, seconds)
+            if not token or (state.claim is not None and state.claim.token >= token):
+                return state
+            if time.monotonic() >= deadline:
+                raise _behind(token)
+            await asyncio.sleep(LAG_SECONDS)
+
+    async def _state(self, session_id: Token, message_id: Token, seconds: float) -> MessageState:
         claim, record = subjects.claim(session_id), subjects.transcript(session_id, message_id)
         stop, erased = subjects.stop(session_id, message_id), subjects.erased(session_id)
         found = {
@@ -239,11 +252,7 @@ class Transcript:
                     yield record
             if seq <= token and not page.more:
                 if time.monotonic() >= deadline:
-                    raise BrokerUnreachableError(
-                        f"the claim {token} was acknowledged, but the server that was asked does not have it",
-                        where=TRANSCRIPT,
-                        mend="Look whether its replicas are current (`nats stream info`).",
-                    )
+                    raise _behind(token)
                 await asyncio.sleep(LAG_SECONDS)
 
     async def claim(self, claim: Claim, *, after: int, seconds: float) -> int | None:
@@ -286,6 +295,14 @@ class Transcript:
         await self._publisher.send(
             subjects.transcript(session_id, message_id), body, message_headers, done, deadline_seconds=seconds
         )
+
+
+def _behind(token: int) -> BrokerUnreachableError:
+    return BrokerUnreachableError(
+        f"the claim {token} was acknowledged, but the server that was asked does not have it",
+        where=TRANSCRIPT,
+        mend="Look whether its replicas are current (`nats stream info`).",
+    )
 
 
 def visible_claim(claim: Stored | None, erased: Stored | None) -> HeldClaim | None:

@@ -22,6 +22,7 @@ from chatmesh.workflow.conversation import Bounds, brought_along, of_session
 from chatmesh.workflow.generation import generate
 from chatmesh.workflow.ports import LanePort, LanesPort
 from chatmesh.workflow.running import End, Generations, Running
+from chatmesh.workflow.stops import StopSweep
 from chatmesh.workflow.task import Task
 
 log = get_logger("workflow")
@@ -37,6 +38,7 @@ class Answers:
         catalogue: Catalogue,
         lanes: LanesPort,
         generations: Generations,
+        stops: StopSweep,
         age: Age,
         bounds: Bounds,
         *,
@@ -47,6 +49,7 @@ class Answers:
         self._catalogue = catalogue
         self._lanes = lanes
         self._generations = generations
+        self._stops = stops
         self._age = age
         self._bounds = bounds
         self._max_attempts = max_attempts
@@ -58,14 +61,20 @@ class Answers:
         running = Running(task.request.session_id, task.request.message_id, lane, ended)
         left_seconds = max(0.0, self._age.left_seconds(task.delivery.stored_at, time.time()))
         expiry = asyncio.get_running_loop().call_later(left_seconds, running.end, End.EXPIRED)
+        look: asyncio.Task[None] | None = None
         metrics.generations_active.inc()
         try:
             with self._generations.hold(running):
+                # A stop that was stored behind the turn's reads was heard by nobody. Beside the answer: looking first
+                # would cost its first token a round trip.
+                look = asyncio.create_task(self._stops.look(running, claimed.token), name="stop-look")
                 why = await self._write(task, claimed, running, encoder)
                 await lane.wait_stored()
                 if why is End.LEAVING:
                     await self._claims.hand_over(claimed, lane.offset)
         finally:
+            if look is not None:
+                look.cancel()
             expiry.cancel()
             lane.close()
             metrics.generations_active.dec()

@@ -83,7 +83,7 @@ class StopListener(Listener):
 
 
 class StopSweep(Service):
-    """After a reconnect: whether any running answer was stopped while we could not hear."""
+    """Whether an answer was stopped while nobody could hear: each one as it begins, all of them after a reconnect."""
 
     def __init__(self, broker: Broker, generations: Generations) -> None:
         self._broker = broker
@@ -102,16 +102,17 @@ class StopSweep(Service):
             self._changed.clear()
             if self._broker.connection.is_connected:
                 for running in self._generations.all():
-                    await self._look(running)
+                    await self.look(running)
 
     def drain(self) -> None:
         self._is_draining = True
         self._changed.set()
 
-    async def _look(self, running: Running) -> None:
+    async def look(self, running: Running, token: int = 0) -> None:
+        """Ends it where a stop is stored. `token`: of its claim; stops of before are then seen for certain."""
         try:
             state = await self._broker.transcript.state(
-                running.session_id, running.message_id, seconds=READ_SECONDS
+                running.session_id, running.message_id, seconds=READ_SECONDS, token=token
             )
         except BrokerError as error:
             log.warning("workflow.stops_unread", session_id=running.session_id, error=str(error))

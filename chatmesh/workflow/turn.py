@@ -120,6 +120,13 @@ class Turns:
             return Outcome.BUSY
         if claimed.told.final is not None:
             return await self._finish(task, claimed.told.final)
+        if self._broker.is_replicated:
+            # The reads before the claim may have been behind; what is seen together with it is all there was before it.
+            state = await self._broker.transcript.state(
+                request.session_id, request.message_id, seconds=READ_SECONDS, token=claimed.token
+            )
+            if state.record is not None and state.record.final is not None:
+                return await self._finish(task, state.record)
         ended = await self._answers.answer(task, claimed, self._ended(task, state))
         return Outcome.HANDED_OVER if ended is End.LEAVING else await self._ack(task)
 
