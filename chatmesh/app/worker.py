@@ -16,12 +16,17 @@ from chatmesh.presence import Beacon, IdentityGuard, Roster, RosterKeeper, Vital
 from chatmesh.protocol import subjects
 from chatmesh.protocol.tokens import Token
 from chatmesh.relay import Batcher, Lane, Router
+from chatmesh.telemetry import get_logger
 from chatmesh.workflow import Claims, Desk, Generations, Identity, Leases, StopListener, StopSweep, Turns
+
+log = get_logger("app")
 
 
 def worker_tree(process: Process, worker_id: Token) -> list[Child]:
     """The children of one worker. `worker_id`: a process may have several, in development."""
     config, broker = process.config, process.broker
+    if not config.worker.fenced:
+        log.warning("app.unfenced", worker_id=worker_id)
     roster = Roster(config.heartbeat.interval_seconds)
     router = Router(
         broker.connection, broker.registry, lambda pod, boot: roster.is_dead(pod, boot, time.monotonic())

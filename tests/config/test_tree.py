@@ -47,7 +47,7 @@ http:
 sse: {keepalive_seconds: 15, max_buffer_bytes: 262144, max_connections: 10000, write_timeout_seconds: 30}
 sessions: {on_busy: queue, queue_limit: 100}
 worker:
-  {concurrency: 64, ack_wait_seconds: 3, max_attempts: 5, drain_seconds: 30, max_parked: 1024, holder_timeout_seconds: 0.5}
+  {concurrency: 64, ack_wait_seconds: 3, max_attempts: 5, drain_seconds: 30, max_parked: 1024, holder_timeout_seconds: 0.5, fenced: true}
 batch: {flush_ms: 50, max_chunks: 100}
 heartbeat: {interval_seconds: 5}
 models: {demo: {provider: demo}}
