@@ -44,8 +44,9 @@ AGAIN_SECONDS = 0.25
 TICK_SECONDS = 0.1
 
 WRONG_LAST_SEQUENCE = 10071
-TRANSIENT = frozenset({10008, 10009, 10164})
-"""Cluster not available, not the leader, another fenced publish of this subject under way (three servers)."""
+TRANSIENT = frozenset({10008, 10009, 10158, 10164})
+"""Cluster not available, not the leader, and on three servers: the very same message, or another fenced publish of this
+subject, is under way. None of them says that the message is not stored."""
 
 FULL = frozenset({10077, 10047, 10023, 10028})
 """The stream's limit, the account's storage, insufficient resources, the account's limit."""
