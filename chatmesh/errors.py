@@ -53,6 +53,14 @@ class ProtocolError(ChatmeshError):
     """Bytes or text from outside don't have the shape the wire asks for. Nothing was accepted."""
 
 
+class RefusedError(ChatmeshError):
+    """A pod, asked over HTTP, does not do it and will not: `status` is its answer's."""
+
+    def __init__(self, what: str, *, status: int, where: str | None = None, mend: str | None = None) -> None:
+        super().__init__(what, where=where, mend=mend)
+        self.status = status
+
+
 class BrokerError(ChatmeshError):
     """NATS or JetStream refused or failed."""
 

@@ -24,6 +24,7 @@ class Process:
             parts.stream_settings(config),
             ack_wait_seconds=config.worker.ack_wait_seconds,
             pulls="worker" in config.roles,
+            fenced=config.worker.fenced,
         )
         self.is_draining = False
         self._on_drain: list[Callable[[], None]] = []

@@ -24,6 +24,7 @@ from chatmesh.presence import (
 from chatmesh.protocol import subjects
 from chatmesh.protocol.tokens import Token
 from chatmesh.relay import Batcher, Lane, Router
+from chatmesh.telemetry import get_logger
 from chatmesh.workflow import (
     HAND_OVER_SECONDS,
     Age,
@@ -40,10 +41,14 @@ from chatmesh.workflow import (
     Turns,
 )
 
+log = get_logger("app")
+
 
 def worker_tree(process: Process, worker_id: Token) -> list[Child]:
     """The children of one worker. `worker_id`: a process may have several, in development."""
     config, broker = process.config, process.broker
+    if not config.worker.fenced:
+        log.warning("app.unfenced", worker_id=worker_id)
     roster = Roster(config.heartbeat.interval_seconds)
     router = Router(
         broker.connection, broker.registry, lambda pod, boot: roster.is_dead(pod, boot, time.monotonic())

@@ -30,6 +30,7 @@ class Broker:
         *,
         ack_wait_seconds: float,
         pulls: bool,
+        fenced: bool = True,
     ) -> None:
         self.is_replicated = settings.replicas > 1
         """Reads may be answered by a server that is behind."""
@@ -46,7 +47,9 @@ class Broker:
             pulls=pulls,
         )
         self.direct_get = DirectGet(self.connection, self.replies, on_unheard=self._doubt)
-        self.transcript = Transcript(self.direct_get, self.publisher, lambda: self.streams.epoch)
+        self.transcript = Transcript(
+            self.direct_get, self.publisher, lambda: self.streams.epoch, fenced=fenced
+        )
         self.queue = RequestQueue(self.direct_get, self.publisher)
         self.sessions = Sessions(self.api, self.direct_get, self.queue)
         self.registry = Registry(self.direct_get, self.publisher)

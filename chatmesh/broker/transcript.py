@@ -83,12 +83,18 @@ class SessionState:
 
 
 class Transcript:
-    """Reads and writes the transcript stream. Holds no state but the epoch."""
+    """Reads and writes the transcript stream. Holds no state but the epoch.
 
-    def __init__(self, direct_get: DirectGet, publisher: Publisher, epoch: Callable[[], str]) -> None:
+    `fenced` is false for the one who wants to see what the fence is good for: who lost a claim then still writes.
+    """
+
+    def __init__(
+        self, direct_get: DirectGet, publisher: Publisher, epoch: Callable[[], str], *, fenced: bool = True
+    ) -> None:
         self._direct_get = direct_get
         self._publisher = publisher
         self._epoch = epoch
+        self._fenced = fenced
 
     @property
     def epoch(self) -> str:
@@ -287,11 +293,12 @@ class Transcript:
         """Stores a record under the claim `token`; `done` gets the acknowledgement, or FencedError where another worker
         has the session. `batch` counts the records of this claim: with the token it makes the message id, so that a
         second attempt's differing batch 0 is no duplicate of the first one's."""
-        message_headers = headers.own() | {
-            headers.EXPECTED_SUBJECT_SEQUENCE: str(token),
-            headers.EXPECTED_SUBJECT: subjects.claim(session_id),
-            headers.MSG_ID: f"{session_id}:{message_id}:{token}:{batch}",
-        }
+        message_headers = headers.own() | {headers.MSG_ID: f"{session_id}:{message_id}:{token}:{batch}"}
+        if self._fenced:
+            message_headers |= {
+                headers.EXPECTED_SUBJECT_SEQUENCE: str(token),
+                headers.EXPECTED_SUBJECT: subjects.claim(session_id),
+            }
         await self._publisher.send(
             subjects.transcript(session_id, message_id), body, message_headers, done, deadline_seconds=seconds
         )

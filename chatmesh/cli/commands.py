@@ -26,6 +26,13 @@ _STREAMS_ENSURE = (
     "--apply, and deletes nothing in any case. Give it the configuration that the workers have."
 )
 
+_CHAOS = (
+    "Starts servers, pods and workers of its own in a temporary folder, has people talk to them, kills, freezes and "
+    "restarts them at random, and checks that nothing was lost, repeated or reordered. Exit code 1 if anything was."
+)
+
+_FAULTS = "worker-kill,worker-stop,worker-term,pod-kill,pod-stop,pod-term,broker-kill,broker-stop,reader-cut"
+
 Command = Callable[[argparse.Namespace], int]
 
 
@@ -47,6 +54,7 @@ def parser() -> argparse.ArgumentParser:
     _add_verify(commands)
     _add_dlq(commands)
     _add_doctor(commands)
+    _add_chaos(commands)
     version = commands.add_parser("version", help="print the version")
     version.set_defaults(command=_lazy("chatmesh.cli.settings", "version"))
     return top
@@ -192,3 +200,36 @@ def _add_doctor(commands: _Commands[argparse.ArgumentParser]) -> None:
     doctor.add_argument("--json", action="store_true", help="the findings as JSON")
     _add_settings(doctor)
     doctor.set_defaults(command=_lazy("chatmesh.cli.doctor", "doctor"))
+
+
+def _add_chaos(commands: _Commands[argparse.ArgumentParser]) -> None:
+    chaos = commands.add_parser(
+        "chaos", help="break a mesh of its own and see whether every promise holds", description=_CHAOS
+    )
+    chaos.add_argument(
+        "--seconds", type=float, default=60.0, metavar="N", help="so long are there faults (60)"
+    )
+    chaos.add_argument(
+        "--seed", type=int, metavar="S", help="of the schedule of faults (default: a random one)"
+    )
+    chaos.add_argument("--pods", type=int, default=2, metavar="N", help="pods (2)")
+    chaos.add_argument("--workers", type=int, default=3, metavar="N", help="workers (3)")
+    chaos.add_argument("--servers", type=int, default=1, choices=[1, 3], help="nats-servers (1)")
+    chaos.add_argument("--sessions", type=int, default=20, metavar="N", help="people who talk (20)")
+    chaos.add_argument(
+        "--faults", type=_fault_names, default=_FAULTS, metavar="NAME,…", help=f"some of {_FAULTS} (all)"
+    )
+    chaos.add_argument(
+        "--unfenced",
+        action="store_true",
+        help="freeze workers that write without a fence: shows that violations are found",
+    )
+    chaos.add_argument("--json", type=Path, metavar="FILE", help="write the report there as JSON")
+    chaos.add_argument("--keep", type=Path, metavar="DIR", help="put logs and stores there and leave them")
+    chaos.set_defaults(command=_lazy("chatmesh.cli.chaos", "chaos"))
+
+
+def _fault_names(text: str) -> list[str]:
+    """Imported when it is needed: `--help` and every other command cost nothing."""
+    names: list[str] = import_module("chatmesh.cli.chaos").faults(text)
+    return names

@@ -144,6 +144,10 @@ class WorkerConfig(Section):
         default=0.5,
         description="How long a worker waits for the one that holds an answer to say that it lives, in seconds; then it takes over.",
     )
+    fenced: Flag = Field(
+        default=True,
+        description="false: for `chatmesh chaos --unfenced` only. A worker that lost its claim still writes.",
+    )
 
 
 class BatchConfig(Section):

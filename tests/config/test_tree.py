@@ -45,9 +45,9 @@ streams:
 http:
   {enabled: null, host: 127.0.0.1, port: 8080, max_body_bytes: 1048576, request_timeout_seconds: 30, drain_wait_seconds: 0, shutdown_seconds: 10}
 sse: {keepalive_seconds: 15, max_buffer_bytes: 262144, max_connections: 10000, write_timeout_seconds: 30}
-sessions: {on_busy: queue, queue_limit: 100}
+sessions: {on_busy: queue, queue_limit: 100, history_turns: 50, history_tokens: 32000}
 worker:
-  {concurrency: 64, ack_wait_seconds: 3, max_attempts: 5, drain_seconds: 30, max_parked: 1024, holder_timeout_seconds: 0.5}
+  {concurrency: 64, ack_wait_seconds: 3, max_attempts: 5, drain_seconds: 30, max_parked: 1024, holder_timeout_seconds: 0.5, fenced: true}
 batch: {flush_ms: 50, max_chunks: 100}
 heartbeat: {interval_seconds: 5}
 models: {demo: {provider: demo}}

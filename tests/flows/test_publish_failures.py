@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import asyncio
 
+import pytest
 from nats.aio.client import Client
 
+from chatmesh.broker import PubAck
+from chatmesh.protocol.headers import MSG_ID
 from tests.support import stored
 from tests.support.broker import Broker
+from tests.support.cluster import Cluster
 from tests.support.mesh import is_ready, pod_and_client, running
 from tests.support.proxy import FaultProxy
 from tests.support.reading import events, post
@@ -36,6 +40,25 @@ async def test_publish_that_was_cut_is_retried_with_the_same_id_and_stored_once(
     ids = {message.headers["Nats-Msg-Id"] for message in published.messages if message.headers}
     assert ids == {f"s:{answer.json()['message_id']}"}, "every try has the same id"
     assert [request.body["message_id"] for request in queued] == [answer.json()["message_id"]]
+
+
+@pytest.mark.slow
+async def test_message_that_is_sent_again_while_the_first_is_under_way_on_three_servers_is_not_refused(
+    cluster: Cluster,
+) -> None:
+    """JetStream answers 10158 to the second: the same id is in process. It is a duplicate, once that is over."""
+    settings = [f"nats.servers={','.join(cluster.urls)}", "streams.replicas=3"]
+    async with running(cluster.urls[0], *settings, role="pod") as mesh:
+        for number in range(20):
+
+            async def publish(text: str = f"s:m{number}") -> PubAck:
+                return await mesh.broker.publisher.publish(
+                    "chat.workflow.execute.s", b"{}", message_headers={MSG_ID: text}, deadline_seconds=10
+                )
+
+            acks = await asyncio.gather(*(publish() for _ in range(5)))
+            assert len({ack.seq for ack in acks}) == 1
+            assert sorted(ack.duplicate for ack in acks) == [False, True, True, True, True]
 
 
 async def test_chunks_whose_publish_was_cut_are_stored_once_and_in_order(
