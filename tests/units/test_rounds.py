@@ -29,8 +29,10 @@ def quiet_hub() -> Hub:
 
 def test_each_reader_is_handed_out_once_when_its_time_has_come() -> None:
     hub, rounds = quiet_hub(), Rounds()
-    first, second = reader(hub), reader(hub)
+    first, second, gone = reader(hub), reader(hub), reader(hub)
     rounds.add(second, 2.0)
+    rounds.add(gone, 0.5)
+    rounds.remove(gone)
     rounds.add(first, 1.0)
     assert rounds.due(0.9) == []
     assert rounds.due(5.0) == [first, second]
