@@ -88,6 +88,7 @@ class Hub:
 
     def remove(self, reader: Reader) -> None:
         self.readers.discard(reader)
+        self.rounds.remove(reader)
         metrics.readers.set(len(self.readers))
 
     @property

@@ -51,16 +51,17 @@ class Pulse(Service):
                 epoch = self._hub.epoch
                 log.warning("hub.epoch_changed", readers=len(self._hub.readers))
                 self._hub.begin_epoch()
-            now = time.monotonic()
-            for channel in self._hub.watched():
-                self._look_at_channel(channel, now)
-            for reader in self._hub.rounds.due(now):
-                if reader in self._hub.readers:
-                    self._hub.rounds.add(reader, self._keep_alive(reader, now))
+            self._look_around(time.monotonic())
 
     def drain(self) -> None:
         self._is_draining = True
         self._changed.set()
+
+    def _look_around(self, now: float) -> None:
+        for channel in self._hub.watched():
+            self._look_at_channel(channel, now)
+        for reader in self._hub.rounds.due(now):
+            self._hub.rounds.add(reader, self._keep_alive(reader, now))
 
     def _look_at_channel(self, channel: Channel, now: float) -> None:
         channel.expire_foreign(now)

@@ -13,7 +13,7 @@ from chatmesh.ingress.answers import MessageAccepted, MessageStopping, SessionEr
 from chatmesh.ingress.bodies import DEFAULT_PAGE, MAX_PAGE, PostMessage, parse_post
 from chatmesh.ingress.erasing import Erasing
 from chatmesh.ingress.history import History
-from chatmesh.ingress.intake import Intake
+from chatmesh.ingress.intake import RETRY_AFTER_SECONDS, Intake
 from chatmesh.ingress.stopping import Stopping
 from chatmesh.protocol.jsontext import clean_text
 from chatmesh.protocol.messages import WorkflowRequest
@@ -24,8 +24,6 @@ from chatmesh.web import Problem, Request, Response, Route, json_response, read_
 from chatmesh.web.request import REQUEST_ID
 
 log = get_logger("ingress")
-
-RETRY_AFTER_SECONDS = 2
 
 REQUEST_MARGIN = 512
 """What the transcript's first record has around the request's text."""

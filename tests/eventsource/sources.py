@@ -6,6 +6,7 @@ from __future__ import annotations
 import asyncio
 import json
 import shutil
+import tempfile
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
@@ -171,7 +172,8 @@ async def httpx_source(url: str) -> AsyncIterator[Source]:
 @asynccontextmanager
 async def node_source(programs: Path, directory: Path, url: str) -> AsyncIterator[Source]:
     """npm's `eventsource`, in a process of its own."""
-    output, errors = directory / "source.out", directory / "source.err"
+    own = Path(tempfile.mkdtemp(prefix="source-", dir=directory))  # a test may have several
+    output, errors = own / "out", own / "err"
     command = [shutil.which("node") or "node", "source.mjs", url]
     child = Child(command, stdout=output, stderr=errors, cwd=programs)
 

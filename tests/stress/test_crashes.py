@@ -135,7 +135,7 @@ CRASHES: list[tuple[str, str, Nudge]] = [
     ("worker/puller", "_ask", World.nothing),
     ("pod/holdings", "_release_due", World.nothing),
     ("pod/mender", "_mend", World.mend),
-    ("pod/pulse", "_check_tails", World.nothing),
+    ("pod/pulse", "_look_around", World.nothing),
     ("pod/responses", "on_message", World.read_message),
     ("pod/broadcasts", "on_message", World.broadcast),
     ("pod/health", "on_message", World.health),
@@ -324,7 +324,7 @@ async def test_every_actor_may_die_of_a_cancel_that_nobody_asked_for(
     [
         pytest.param("chatmesh.broker.publisher.Publisher._resend_due", marks=pytest.mark.slow),
         pytest.param("chatmesh.broker.puller.Puller._ask", marks=pytest.mark.slow),
-        "chatmesh.hub.pulse.Pulse._check_tails",
+        "chatmesh.hub.pulse.Pulse._look_around",
     ],
 )
 async def test_actor_that_crashes_again_and_again_ends_the_process_with_70(

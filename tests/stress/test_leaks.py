@@ -104,9 +104,11 @@ def kept(mesh: Mesh) -> dict[str, int]:
     desk = service_of(mesh, "worker/desk", Desk)
     return {
         "readers": len(hub.readers),
-        "channels": len(hub.channels()),
+        "channels": len(hub._channels),
+        "watched channels": len(hub._watched),
         "held sessions": len(holdings._readers),
         "sessions about to be released": len(holdings._leaving),
+        "sessions untold": len(holdings._untold),
         "replies": len(mesh.broker.replies),
         "publishes": len(mesh.broker.publisher),
         "inboxes": len(mesh.broker.connection._inboxes),
