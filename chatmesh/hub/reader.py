@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 
+from chatmesh.broker import HeldClaim
 from chatmesh.protocol import sse
 from chatmesh.protocol.positions import Position, Scope
 from chatmesh.protocol.records import Record
@@ -21,6 +22,7 @@ class Reader:
     """`message_id` narrows it to one message; it is finished then with that message's final chunk."""
 
     __slots__ = (
+        "_ended",
         "_max_buffer_bytes",
         "index",
         "is_finished",
@@ -51,6 +53,7 @@ class Reader:
         self.is_live = False
         self.is_finished = False
         self.woken = asyncio.Event()
+        self._ended: tuple[Token, int] | None = None
         self._max_buffer_bytes = max_buffer_bytes
 
     @property
@@ -126,6 +129,15 @@ class Reader:
 
     def _move(self, record: Record) -> None:
         self.offset, self.index, self.seq = record.offset, record.events, record.seq
+        if record.final is not None:
+            self._ended = (record.message_id, record.token)
+
+    def has_seen_end(self, held: HeldClaim) -> bool:
+        """Whether the claimed answer has ended for this reader: it saw its final, or that of a later claim."""
+        if self._ended is None:
+            return False
+        message_id, token = self._ended
+        return message_id == held.claim.message_id or token > held.token
 
     def _look_for_end(self, record: Record) -> None:
         if self.message_id == record.message_id and record.final is not None:

@@ -24,8 +24,7 @@ class Verdict(Enum):
 class Start:
     """Where a stream begins: the position that its reader has, and the sequence to read from. `is_claimed`: the
     position came from the client, and has to be judged. `reset`: it is known already that it can't be used. `floor`:
-    records under claims up to this sequence were erased. `claim`: the session's last one, of whose answer nothing may have
-    come yet."""
+    records under claims up to this sequence were erased. `claim`: the session's last one, whose answer may go on."""
 
     position: Position
     read_seq: int

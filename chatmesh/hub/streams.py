@@ -115,7 +115,15 @@ class EventStreams:
                 if has_all:
                     return None
         read_seq = max(1, position.seq)
-        return Start(position, read_seq, is_claimed=True, floor=session.floor, claim=session.claim)
+        claim = session.claim if await self._is_open(session_id, session.claim) else None
+        return Start(position, read_seq, is_claimed=True, floor=session.floor, claim=claim)
+
+    async def _is_open(self, session_id: Token, held: HeldClaim | None) -> bool:
+        """Whether the claimed answer goes on, as far as is stored: its end may lie before the reader's position."""
+        if held is None:
+            return False
+        last = await self._transcript.last_record(session_id, held.claim.message_id, seconds=READ_SECONDS)
+        return last is None or last.final is None
 
     async def _from_the_beginning(self, session_id: Token, message_id: Token) -> Start:
         """Of one message. One that has not begun will lie behind the last claim."""
@@ -188,7 +196,9 @@ class EventStreams:
             seq = await self._catch_up(channel, reader, seq, is_claimed=is_claimed)
             is_claimed = False
             if reader.is_live and claim is not None:
-                channel.hear_of(claim, time.monotonic())
+                if not reader.has_seen_end(claim):
+                    # Its rest is to come; if all of it is lost on its way, silence shows it.
+                    channel.expect(time.monotonic(), claim.claim.message_id)
                 claim = None
             if reader.is_live:
                 await reader.woken.wait()

@@ -156,6 +156,33 @@ async def test_reader_who_comes_while_the_model_is_silent_sees_an_answer_of_whic
             assert (await stream.read_finals()).ids == [0]
 
 
+async def test_reader_who_comes_back_in_mid_answer_sees_a_rest_of_which_every_batch_was_lost(
+    broker: Broker, nats_client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Behind its position nothing is stored yet, and nothing is sent live: only the claim's answer has no end yet."""
+    monkeypatch.setattr(lookout, "LOOK_SECONDS", 3600.0)
+    ids = {"session_id": "s", "message_id": "m"}
+    claim = ids | {"worker_id": "w", "boot": "b", "nonce": "n", "timestamp": ""}
+    claim |= {"attempt": 1, "base": 0, "first": 0, "offset": 0}
+    chunk = ids | {"chunk": "", "chunk_type": "content", "metadata": {}}
+    js = nats_client.jetstream()
+    async with pod_and_client(broker.url, "pod-1") as (_, client):
+        token = (await js.publish("chat.session.s.claim", json.dumps(claim).encode())).seq
+
+        async def store(offset: int, *, is_final: bool) -> None:
+            told = [chunk | {"chunk_id": offset - 1, "is_final": is_final}]
+            record = ids | {"offset": offset, "attempt": 1, "token": token, "request": {}, "chunks": told}
+            await js.publish("chat.session.s.transcript.m", json.dumps(record).encode())
+
+        await store(1, is_final=False)
+        async with events(client, "s") as stream:
+            reading = await stream.read(1)
+        async with replays(broker) as replayed, events(client, "s", reading=reading) as stream:
+            await eventually(lambda: replayed("pod-1"))
+            await store(2, is_final=True)
+            assert (await stream.read_finals()).ids == [0, 1]
+
+
 async def test_reader_whose_pod_is_registered_late_sees_what_went_elsewhere(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -24,7 +24,7 @@ def reader(hub: Hub) -> Reader:
 
 def quiet_hub() -> Hub:
     transcript = cast("Transcript", SimpleNamespace(epoch="e"))
-    return Hub(transcript, HubSettings(10, 1000, 15.0, 20.0), Mailbox[Channel](10, name="mender"))
+    return Hub(transcript, HubSettings(10, 1000, 15.0), Mailbox[Channel](10, name="mender"))
 
 
 def test_each_reader_is_handed_out_once_when_its_time_has_come() -> None:
