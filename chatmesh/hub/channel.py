@@ -153,7 +153,7 @@ class Channel:
         """The transcript itself goes on at `record`: what lies before is gone for good (expired, unreadable)."""
         payload = sse.reset("gap", position=self.scope.write(record.offset, 0, record.seq))
         for reader in self.live:
-            reader.tell(payload)
+            reader.lose(payload)
         self.last = record.offset - 1
         self.on_record(record, now)
 
@@ -178,7 +178,7 @@ class Channel:
         for chunk in chunks:
             payload = sse.chunk(chunk.encode())
             for reader in list(self.live):
-                reader.show(payload, chunk.message_id, is_final=chunk.is_final)
+                reader.show(chunk, payload)
 
     def expect(self, now: float, message_id: Token | None = None) -> None:
         """Something is going to come (up to the end of that message, where it is known which): watch for silence."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import random
 import time
 from dataclasses import dataclass
 
@@ -11,15 +10,11 @@ from chatmesh.hub.channel import Channel
 from chatmesh.hub.reader import Reader
 from chatmesh.hub.rounds import Rounds
 from chatmesh.kernel import Mailbox, MailboxClosed, MailboxFull
-from chatmesh.protocol import sse
 from chatmesh.protocol.messages import ResponseChunk
 from chatmesh.protocol.positions import Scope
 from chatmesh.protocol.records import Record
 from chatmesh.protocol.tokens import Token
 from chatmesh.telemetry import metrics
-
-RETRY_MS = (1000, 3000)
-"""`retry:` differs from connection to connection, so that a herd spreads."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +79,7 @@ class Hub:
         self.rounds.add(reader, time.monotonic() + self.settings.keepalive_seconds)
         metrics.readers.set(len(self.readers))
         if self.is_leaving:
-            self.send_away(reader)
+            reader.leave()
 
     def remove(self, reader: Reader) -> None:
         self.readers.discard(reader)
@@ -145,7 +140,3 @@ class Hub:
             reader.finish()
         self._channels.clear()
         self._watched.clear()
-
-    def send_away(self, reader: Reader) -> None:
-        """This pod is leaving. Native streams end cleanly: their readers reconnect, and come to another pod."""
-        reader.leave(sse.drain("leaving", random.randint(*RETRY_MS)))  # noqa: S311 - spreads load, no secret

@@ -24,4 +24,4 @@ async def leave(hub: Hub, seconds: float) -> None:
         if number:
             await asyncio.sleep(PAUSE_SECONDS)
         for reader in islice(rest, size):
-            hub.send_away(reader)
+            reader.leave()

@@ -10,12 +10,13 @@ from __future__ import annotations
 import asyncio
 
 from chatmesh.broker import HeldClaim
-from chatmesh.protocol import sse
-from chatmesh.protocol.positions import Position, Scope
+from chatmesh.hub.wires import Wire
+from chatmesh.protocol.messages import ResponseChunk
+from chatmesh.protocol.positions import Position
 from chatmesh.protocol.records import Record
 from chatmesh.protocol.tokens import Token
 from chatmesh.telemetry import metrics
-from chatmesh.web import EventSink
+from chatmesh.web import Sink
 
 
 class Reader:
@@ -29,23 +30,23 @@ class Reader:
         "is_live",
         "message_id",
         "offset",
-        "scope",
         "seq",
         "sink",
+        "wire",
         "woken",
     )
 
     def __init__(
         self,
-        sink: EventSink,
-        scope: Scope,
+        sink: Sink,
+        wire: Wire,
         position: Position,
         *,
         message_id: Token | None,
         max_buffer_bytes: int,
     ) -> None:
         self.sink = sink
-        self.scope = scope
+        self.wire = wire
         self.offset = position.offset
         self.index = position.index
         self.seq = position.seq
@@ -61,7 +62,8 @@ class Reader:
         return self.sink.buffered <= self._max_buffer_bytes
 
     def push(self, record: Record, payload: bytes) -> None:
-        """A live record, encoded once for all readers. One who is too slow goes on from the transcript."""
+        """A live record; `payload` is encoded once for all native readers. One who is too slow goes on from the
+        transcript."""
         if record.offset <= self.offset or self.is_finished:
             return
         if self.sink.is_closed:
@@ -72,7 +74,7 @@ class Reader:
             metrics.slow_readers.inc()
             self._stop()
         else:
-            self.sink.write_nowait(payload)
+            self._write(payload if self.wire.is_shared else self.wire.record(record, 0))
             self._move(record)
             self._look_for_end(record)
 
@@ -84,25 +86,28 @@ class Reader:
             return True
         skip = self.index if record.offset == self.offset else 0
         if self._wants(record) and skip < record.events:
-            self.sink.write_nowait(sse.events(record, self.scope, skip=skip))
+            self._write(self.wire.record(record, skip))
         self._move(record)
         self._look_for_end(record)
         return not self.is_finished
 
-    def tell(self, payload: bytes) -> None:
-        """A control event. One who is too slow to take it hears of it by what follows."""
-        if not self.sink.is_closed and self.has_room:
+    def lose(self, payload: bytes) -> None:
+        """What comes next is gone for good; `payload` says so to native readers. One who is too slow to take it hears of it
+        by what follows."""
+        if not self.wire.is_shared:
+            self._write(self.wire.reset("gap"))
+        elif not self.sink.is_closed and self.has_room:
             self.sink.write_nowait(payload)
 
-    def show(self, payload: bytes, message_id: Token, *, is_final: bool) -> None:
+    def show(self, chunk: ResponseChunk, payload: bytes) -> None:
         """A chunk that no transcript holds: whoever has no room for it has lost it."""
-        if self.message_id is not None and message_id != self.message_id:
+        if self.message_id is not None and chunk.message_id != self.message_id:
             return
         if not self.has_room:
             metrics.dropped.labels("slow_reader").inc()
             return
-        self.tell(payload)
-        if is_final and self.message_id is not None:
+        self._write(payload if self.wire.is_shared else self.wire.foreign(chunk))
+        if chunk.is_final and self.message_id is not None:
             self.finish()
 
     def restart(self, reason: str) -> None:
@@ -110,19 +115,26 @@ class Reader:
         if self.is_finished:
             return
         self.offset = self.index = self.seq = 0
-        self.sink.write_nowait(sse.reset(reason, position=self.scope.write(0, 0, 0)))
+        self._write(self.wire.reset(reason))
 
-    def leave(self, payload: bytes) -> None:
-        """The last event, behind whatever waits: an end without it would pass for the answer's. One who never takes it is
-        cut."""
+    def leave(self) -> None:
+        """The pod goes. The last event stands behind whatever waits: an end without it would pass for the answer's. One who
+        never takes it is cut, and so is one whose format has none."""
         if not self.is_finished:
-            self.sink.write_nowait(payload)
+            self._write(self.wire.goodbye())
             self.finish()
 
     def finish(self) -> None:
         """Nothing more will come; the reader's task ends the stream."""
         self.is_finished = True
         self._stop()
+
+    def _write(self, payload: bytes | None) -> None:
+        if payload is None:
+            self.sink.abort()
+            self.finish()
+        else:
+            self.sink.write_nowait(payload)
 
     def _wants(self, record: Record) -> bool:
         return self.message_id is None or record.message_id == self.message_id

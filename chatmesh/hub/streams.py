@@ -3,22 +3,24 @@
 from __future__ import annotations
 
 import asyncio
-import random
 import time
 from collections.abc import Awaitable, Callable, Mapping
+from typing import Any
 
-from chatmesh.broker import HeldClaim, SessionState, Transcript
+from chatmesh.broker import Transcript
 from chatmesh.errors import BrokerError, ProtocolError
 from chatmesh.hub.channel import Channel
-from chatmesh.hub.hub import RETRY_MS, Hub
+from chatmesh.hub.hub import Hub
 from chatmesh.hub.operations import GET_EVENTS
 from chatmesh.hub.reader import Reader
 from chatmesh.hub.resume import Start, Verdict, is_end, judge
+from chatmesh.hub.starts import Starts
+from chatmesh.hub.wires import Collected, Encoder, Native, Projection, Wire, retry_ms
 from chatmesh.protocol import sse
 from chatmesh.protocol.positions import START, Position
 from chatmesh.protocol.tokens import Token, token
 from chatmesh.telemetry import get_logger
-from chatmesh.web import EventSink, Problem, Request, Response, Route, empty_response
+from chatmesh.web import EventSink, NoSink, Problem, Request, Response, Route, Sink, empty_response
 
 log = get_logger("hub")
 
@@ -35,7 +37,7 @@ Release = Callable[[Token], None]
 
 
 class EventStreams:
-    """Serves `GET …/events` and the inline answer of a POST. `hold` and `release` tell the registry; `is_ready` says
+    """Serves `GET …/events`, the inline answer of a POST, and answers in other formats. `hold` and `release` tell the registry; `is_ready` says
     whether streams can be served at all."""
 
     def __init__(
@@ -43,6 +45,7 @@ class EventStreams:
     ) -> None:
         self._hub = hub
         self._transcript = transcript
+        self._starts = Starts(transcript)
         self._hold = hold
         self._release = release
         self._is_ready = is_ready
@@ -63,85 +66,54 @@ class EventStreams:
             return await self._come_back(request)
         text = request.headers.get("Last-Event-ID") or request.query.get("last_event_id")
         try:
-            start = await self._start(
+            start = await self._starts.at(
                 session_id, message_id, text, from_start=request.query.get("from") == "start"
             )
         except BrokerError:
             return await self._come_back(request)
         if start is None:
             return empty_response(204)
-        return await self._serve(request, session_id, message_id, start, {})
+        return await self._serve(request, session_id, message_id, start)
 
     async def inline(
         self, request: Request, session_id: Token, message_id: Token, headers: Mapping[str, str]
     ) -> Response:
         """The answer to an accepted message, in the answer to its POST."""
         try:
-            start = await self._from_the_beginning(session_id, message_id)
+            start = await self._starts.of_message(session_id, message_id)
         except BrokerError:
             # It is accepted: an error now would say that it is not. The stream waits for the broker.
             start = Start(START, 1)
-        return await self._serve(request, session_id, message_id, start, headers)
+        return await self._serve(request, session_id, message_id, start, headers=headers)
+
+    async def project(
+        self,
+        request: Request,
+        session_id: Token,
+        message_id: Token,
+        encoder: Encoder,
+        headers: Mapping[str, str],
+    ) -> Response:
+        """The answer to an accepted message as a stream in another format, from its beginning."""
+        start = await self._past_resets(session_id, message_id)
+        wire = Projection(encoder)
+        return await self._serve(request, session_id, message_id, start, wire=wire, headers=headers)
+
+    async def collect(self, session_id: Token, message_id: Token) -> list[dict[str, Any]] | None:
+        """Every chunk of the answer, once it has ended. None: this pod leaves before that."""
+        wire, sink = Collected(), NoSink()
+        await self._read(sink, wire, session_id, message_id, await self._past_resets(session_id, message_id))
+        return wire.chunks if wire.is_whole else None
+
+    async def _past_resets(self, session_id: Token, message_id: Token) -> Start:
+        try:
+            return await self._starts.past_resets(session_id, message_id)
+        except BrokerError:
+            return Start(START, 1)  # as above
 
     async def _come_back(self, request: Request) -> Response:
-        sink = await EventSink.open(request, sse.retry_only(_retry_ms()))
+        sink = await EventSink.open(request, sse.retry_only(retry_ms()))
         return sink.finish()
-
-    # --- where it begins -------------------------------------------------------------------------------------------
-
-    async def _start(
-        self, session_id: Token, message_id: Token | None, text: str | None, *, from_start: bool
-    ) -> Start | None:
-        """None: the one message asked for has ended, and its reader has everything."""
-        session = await self._transcript.session(session_id, seconds=READ_SECONDS)
-        if text:
-            return await self._from_position(session_id, message_id, text, session)
-        if from_start:
-            return Start(START, 1, floor=session.floor, claim=session.claim)
-        if message_id is not None:
-            return await self._from_the_beginning(session_id, message_id)
-        return await self._from_the_unfinished(session_id, session)
-
-    async def _from_position(
-        self, session_id: Token, message_id: Token | None, text: str, session: SessionState
-    ) -> Start | None:
-        position = self._hub.scope(session_id).read(text)
-        if position is None or (position.offset > 0 and position.seq < session.floor):
-            return Start(START, 1, reset="position_unknown", floor=session.floor, claim=session.claim)
-        if message_id is not None:
-            last = await self._transcript.last_record(session_id, message_id, seconds=READ_SECONDS)
-            if last is not None and last.final is not None:
-                has_all = (position.offset, position.index) >= (last.offset, last.events)
-                if has_all:
-                    return None
-        read_seq = max(1, position.seq)
-        claim = session.claim if await self._is_open(session_id, session.claim) else None
-        return Start(position, read_seq, is_claimed=True, floor=session.floor, claim=claim)
-
-    async def _is_open(self, session_id: Token, held: HeldClaim | None) -> bool:
-        """Whether the claimed answer goes on, as far as is stored: its end may lie before the reader's position."""
-        if held is None:
-            return False
-        last = await self._transcript.last_record(session_id, held.claim.message_id, seconds=READ_SECONDS)
-        return last is None or last.final is None
-
-    async def _from_the_beginning(self, session_id: Token, message_id: Token) -> Start:
-        """Of one message. One that has not begun will lie behind the last claim."""
-        state = await self._transcript.state(session_id, message_id, seconds=READ_SECONDS)
-        floor = state.erasure.seq if state.erasure is not None else 0
-        if state.claim is None or state.record is not None:
-            return Start(START, 1, floor=floor)
-        return Start(_before(state.claim), state.claim.first, floor=floor, claim=state.claim)
-
-    async def _from_the_unfinished(self, session_id: Token, session: SessionState) -> Start:
-        """Without a position: the unfinished answer from its beginning, or what comes next."""
-        held = session.claim
-        if held is None:
-            return Start(START, 1, floor=session.floor)
-        last = await self._transcript.last_record(session_id, held.claim.message_id, seconds=READ_SECONDS)
-        if last is not None and last.final is not None:
-            return Start(Position(last.offset, last.events, last.seq), last.seq + 1, floor=session.floor)
-        return Start(_before(held), held.first, floor=session.floor, claim=held)
 
     # --- the stream ------------------------------------------------------------------------------------------------
 
@@ -151,18 +123,25 @@ class EventStreams:
         session_id: Token,
         message_id: Token | None,
         start: Start,
-        headers: Mapping[str, str],
+        *,
+        wire: Wire | None = None,
+        headers: Mapping[str, str] | None = None,
     ) -> Response:
-        hub = self._hub
-        scope = hub.scope(session_id)
+        wire = wire or Native(self._hub.scope(session_id))
         try:
-            sink = await EventSink.open(
-                request, sse.opening(scope.text(start.position), _retry_ms()), headers
-            )
+            sink = await EventSink.open(request, wire.opening(start.position), headers)
         except ConnectionResetError:
             return empty_response(200)
+        await self._read(sink, wire, session_id, message_id, start)
+        return sink.finish()
+
+    async def _read(
+        self, sink: Sink, wire: Wire, session_id: Token, message_id: Token | None, start: Start
+    ) -> None:
+        """Until the reader is finished or gone."""
+        hub = self._hub
         reader = Reader(
-            sink, scope, start.position, message_id=message_id, max_buffer_bytes=hub.settings.max_buffer_bytes
+            sink, wire, start.position, message_id=message_id, max_buffer_bytes=hub.settings.max_buffer_bytes
         )
         channel = hub.enter(session_id)
         hub.add(reader)
@@ -186,7 +165,6 @@ class EventStreams:
                 is_finished=reader.is_finished,
                 latency_ms=round((time.monotonic() - began) * 1000),
             )
-        return sink.finish()
 
     async def _follow(self, channel: Channel, reader: Reader, start: Start) -> None:
         """Replay, live, and replay again whenever the reader fell behind; until it is finished or gone."""
@@ -291,11 +269,6 @@ class EventStreams:
             pause = await _sleep(pause, most / 4)
 
 
-def _before(held: HeldClaim) -> Position:
-    """Before the first record of the message that is claimed."""
-    return Position(held.claim.base, 0, held.first)
-
-
 def _ids(request: Request) -> tuple[Token, Token | None]:
     try:
         session_id = token(request.match_info["session_id"], "session_id")
@@ -303,10 +276,6 @@ def _ids(request: Request) -> tuple[Token, Token | None]:
         return session_id, token(message_id, "message_id") if message_id is not None else None
     except ProtocolError as error:
         raise Problem(422, "invalid_id", str(error)) from error
-
-
-def _retry_ms() -> int:
-    return random.randint(*RETRY_MS)  # noqa: S311 - spreads load, no secret
 
 
 async def _sleep(pause: float, most: float) -> float:

@@ -7,16 +7,18 @@ without waiting.
 from chatmesh.web.problem import Problem
 from chatmesh.web.request import Request, Response, empty_response, json_response, read_body
 from chatmesh.web.server import Route, Server, ServerSettings
-from chatmesh.web.sink import EventSink
+from chatmesh.web.sink import EventSink, NoSink, Sink
 
 __all__ = [
     "EventSink",
+    "NoSink",
     "Problem",
     "Request",
     "Response",
     "Route",
     "Server",
     "ServerSettings",
+    "Sink",
     "empty_response",
     "json_response",
     "read_body",

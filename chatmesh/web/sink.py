@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
+from typing import Protocol
 
 from aiohttp import web
 
@@ -20,6 +21,35 @@ HEADERS = {
     "Cache-Control": "no-cache, no-transform",
     "X-Accel-Buffering": "no",
 }
+
+
+class Sink(Protocol):
+    """Where a reader's bytes go."""
+
+    last_write: float
+
+    @property
+    def is_closed(self) -> bool: ...
+    @property
+    def buffered(self) -> int: ...
+    def write_nowait(self, data: bytes) -> None: ...
+    def abort(self) -> None: ...
+
+
+class NoSink:
+    """For a reader who is told nothing until all is there."""
+
+    buffered = 0
+
+    def __init__(self) -> None:
+        self.is_closed = False
+        self.last_write = time.monotonic()
+
+    def write_nowait(self, data: bytes) -> None:
+        self.last_write = time.monotonic()
+
+    def abort(self) -> None:
+        self.is_closed = True
 
 
 class EventSink:

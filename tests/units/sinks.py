@@ -18,5 +18,8 @@ class FakeSink:
             self.stream += data
             self.buffered += len(data) if self.is_slow else 0
 
+    def abort(self) -> None:
+        self.is_closed = True
+
     def drink(self) -> None:
         self.buffered = 0

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from chatmesh.hub.channel import MAX_AHEAD, Channel
 from chatmesh.hub.reader import Reader
+from chatmesh.hub.wires import Native
 from chatmesh.protocol.positions import START, Position, Scope
 from chatmesh.protocol.records import Record
 from chatmesh.protocol.tokens import Token
-from chatmesh.web import EventSink
 from tests.protocol.sse_reader import read
 from tests.units.made import SESSION, chunk, record
 from tests.units.sinks import FakeSink
@@ -138,7 +138,7 @@ class Mesh:
         message = (None, None, "m", "n")[number % 4]
         sink = FakeSink(is_slow=is_slow)
         message_id = None if message is None else Token(message)
-        reader = Reader(cast("EventSink", sink), SCOPE, begin, message_id=message_id, max_buffer_bytes=ROOM)
+        reader = Reader(sink, Native(SCOPE), begin, message_id=message_id, max_buffer_bytes=ROOM)
         self.clients.append(Client(reader, sink, begin, message))
 
     @property
@@ -246,7 +246,7 @@ class Room:
     def add(self, read_to: int) -> FakeSink:
         sink = FakeSink()
         position = Position(read_to, 1 if read_to else 0, 10 * read_to)
-        reader = Reader(cast("EventSink", sink), SCOPE, position, message_id=None, max_buffer_bytes=ROOM)
+        reader = Reader(sink, Native(SCOPE), position, message_id=None, max_buffer_bytes=ROOM)
         assert self.channel.attach(reader, read_to, 10 * read_to)
         return sink
 
@@ -283,9 +283,7 @@ def test_what_is_kept_behind_a_hole_is_bounded_and_the_rest_comes_from_the_trans
 def test_a_reader_who_knows_less_than_was_heard_of_has_to_read_on() -> None:
     room = Room()
     room.hear(1, 2)
-    late = Reader(
-        cast("EventSink", FakeSink()), SCOPE, Position(1, 1, 10), message_id=None, max_buffer_bytes=ROOM
-    )
+    late = Reader(FakeSink(), Native(SCOPE), Position(1, 1, 10), message_id=None, max_buffer_bytes=ROOM)
     assert not room.channel.attach(late, 1, 10)
     assert not late.is_live
     assert room.channel.attach(late, 2, 20)

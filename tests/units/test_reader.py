@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import json
-from typing import cast
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from chatmesh.hub.reader import Reader
+from chatmesh.hub.wires import Native
 from chatmesh.protocol import sse
 from chatmesh.protocol.positions import Position, Scope
 from chatmesh.protocol.records import Record
 from chatmesh.protocol.tokens import Token
-from chatmesh.web import EventSink
 from tests.protocol.sse_reader import Event, read
 from tests.units.made import SESSION, chunk, record
 from tests.units.sinks import FakeSink
@@ -29,7 +28,7 @@ def reader_at(
 ) -> tuple[Reader, FakeSink]:
     sink = sink or FakeSink()
     message_id = None if message is None else Token(message)
-    reader = Reader(cast("EventSink", sink), SCOPE, position, message_id=message_id, max_buffer_bytes=room)
+    reader = Reader(sink, Native(SCOPE), position, message_id=message_id, max_buffer_bytes=room)
     reader.is_live = True
     return reader, sink
 

@@ -10,16 +10,16 @@ from chatmesh.hub.channel import Channel
 from chatmesh.hub.hub import Hub, HubSettings
 from chatmesh.hub.reader import Reader
 from chatmesh.hub.rounds import Rounds
+from chatmesh.hub.wires import Native
 from chatmesh.kernel import Mailbox
 from chatmesh.protocol.positions import START
-from chatmesh.web import EventSink
 from tests.units.made import SESSION, chunk, record
 from tests.units.sinks import FakeSink
 
 
 def reader(hub: Hub) -> Reader:
-    sink = cast("EventSink", FakeSink())
-    return Reader(sink, hub.scope(SESSION), START, message_id=None, max_buffer_bytes=1000)
+    sink = FakeSink()
+    return Reader(sink, Native(hub.scope(SESSION)), START, message_id=None, max_buffer_bytes=1000)
 
 
 def quiet_hub() -> Hub:

@@ -1,0 +1,125 @@
+"""In which words a reader is told: native events, or a projection of the answer into somebody else's format."""
+
+from __future__ import annotations
+
+import random
+from typing import Any, Protocol
+
+from chatmesh.protocol import sse
+from chatmesh.protocol.messages import ResponseChunk
+from chatmesh.protocol.positions import Position, Scope
+from chatmesh.protocol.records import Record
+
+RETRY_MS = (1000, 3000)
+"""`retry:` differs from connection to connection, so that a herd spreads."""
+
+
+def retry_ms() -> int:
+    return random.randint(*RETRY_MS)  # noqa: S311 - spreads load, no secret
+
+
+class Wire(Protocol):
+    """Bytes for one reader. None: it can't be said in this format, so the connection has to be cut: a clean end would pass
+    for the answer's."""
+
+    is_shared: bool
+    """Whether a live record's bytes are the same for every native reader of the session."""
+
+    def opening(self, position: Position) -> bytes: ...
+    def record(self, record: Record, skip: int) -> bytes | None: ...
+    def foreign(self, chunk: ResponseChunk) -> bytes | None: ...
+    def reset(self, reason: str) -> bytes | None: ...
+    def goodbye(self) -> bytes | None: ...
+
+
+class Native:
+    """Events with positions, which any pod goes on from."""
+
+    is_shared = True
+
+    def __init__(self, scope: Scope) -> None:
+        self._scope = scope
+
+    def opening(self, position: Position) -> bytes:
+        return sse.opening(self._scope.text(position), retry_ms())
+
+    def record(self, record: Record, skip: int) -> bytes:
+        return sse.events(record, self._scope, skip=skip)
+
+    def foreign(self, chunk: ResponseChunk) -> bytes:
+        return sse.chunk(chunk.encode())
+
+    def reset(self, reason: str) -> bytes:
+        return sse.reset(reason, position=self._scope.write(0, 0, 0))
+
+    def goodbye(self) -> bytes:
+        return sse.drain("leaving", retry_ms())
+
+
+class Encoder(Protocol):
+    """A format's view of one answer, fed with its chunks in order. See `protocol.openai_chat`."""
+
+    def opening(self) -> bytes: ...
+    def chunk(self, chunk: dict[str, Any]) -> bytes: ...
+
+
+class Projection:
+    """One message in a format without positions: from its beginning to its final chunk, on one connection."""
+
+    is_shared = False
+
+    def __init__(self, encoder: Encoder) -> None:
+        self._encoder = encoder
+        self._has_told = False
+
+    def opening(self, position: Position) -> bytes:
+        return self._encoder.opening()
+
+    def record(self, record: Record, skip: int) -> bytes | None:
+        if record.reset is not None and self._has_told:
+            return None
+        self._has_told = self._has_told or bool(record.chunks)
+        return b"".join([self._encoder.chunk(chunk) for chunk in record.chunks])
+
+    def foreign(self, chunk: ResponseChunk) -> bytes | None:
+        self._has_told = True
+        return self._encoder.chunk(chunk.wire())
+
+    def reset(self, reason: str) -> bytes | None:
+        return None
+
+    def goodbye(self) -> bytes | None:
+        return None
+
+
+class Collected:
+    """One message's chunks, for an answer that is given as a whole. Says nothing, so it can take back everything."""
+
+    is_shared = False
+
+    def __init__(self) -> None:
+        self.chunks: list[dict[str, Any]] = []
+
+    @property
+    def is_whole(self) -> bool:
+        return bool(self.chunks) and self.chunks[-1].get("is_final") is True
+
+    def opening(self, position: Position) -> bytes:
+        return b""
+
+    def record(self, record: Record, skip: int) -> bytes:
+        if record.reset is not None:
+            self.chunks.clear()
+        self.chunks += record.chunks
+        return b""
+
+    def foreign(self, chunk: ResponseChunk) -> bytes:
+        self.chunks.append(chunk.wire())
+        return b""
+
+    def reset(self, reason: str) -> bytes:
+        self.chunks.clear()
+        return b""
+
+    def goodbye(self) -> bytes | None:
+        return None
