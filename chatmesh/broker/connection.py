@@ -22,10 +22,12 @@ from nats.aio.client import Client, Server
 from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription
 
+from chatmesh.broker import sealed
 from chatmesh.broker.client import SturdyClient
 from chatmesh.broker.inbox import Inbox, Tap
-from chatmesh.errors import BrokerUnreachableError, CapacityError, NotAuthorisedError
-from chatmesh.kernel import Service
+from chatmesh.broker.reconnects import FOR_EVER, Reconnects
+from chatmesh.errors import BrokerLostError, BrokerUnreachableError, CapacityError, NotAuthorisedError
+from chatmesh.kernel import Service, Unrepairable
 from chatmesh.telemetry import get_logger, metrics
 
 log = get_logger("broker")
@@ -39,6 +41,9 @@ FLUSH_SECONDS = 5
 SETTLE_SECONDS = 0.5
 """What a reconnect takes beside its wait: jitter, handshake, subscriptions."""
 
+GIVEN_UP_SECONDS = 3600.0
+"""How long nats-py waits once there is nothing left to try: its client is closed long before."""
+
 PENDING_BYTES = 16 * 1024 * 1024
 """What the client may hold for a broker that is away, before it refuses."""
 
@@ -50,6 +55,7 @@ class Address:
     servers: tuple[str, ...]
     name: str
     connect_seconds: float = 5.0
+    max_reconnects: int = FOR_EVER
     reconnect_wait_seconds: float = 2.0
     options: dict[str, Any] = field(default_factory=dict, repr=False)
     """Further options of `nats.connect`: user, password, token, tls …"""
@@ -67,7 +73,8 @@ class Connection(Service):
         self._flushes: set[asyncio.Task[None]] = set()
         self._listeners: list[Callable[[], None]] = []
         self._refused: asyncio.Future[Exception] | None = None
-        self._attempts = 0
+        self._reconnects = Reconnects(FOR_EVER)
+        self._last_error: Exception | None = None
         self._settled_at = 0.0
 
     @property
@@ -179,6 +186,7 @@ class Connection(Service):
     # --- the service -----------------------------------------------------------------------------------------------
 
     async def run(self, started: Callable[[], None]) -> None:
+        self._reconnects = Reconnects(self._address.max_reconnects)
         try:
             await self._connect(self._address.connect_seconds)
             started()
@@ -196,12 +204,16 @@ class Connection(Service):
             await _first_of(self._closed.wait(), self._draining.wait())
             if self._draining.is_set():
                 return
+            if self._reconnects.is_over:
+                error = self._lost()
+                raise Unrepairable(str(error)) from error
             metrics.broker_rebuilds.inc()
             log.error("broker.client_closed", server=self.server)
             try:
                 await self._connect(self._address.connect_seconds)
             except (BrokerUnreachableError, NotAuthorisedError) as error:
-                # Later losses are retried for ever: credentials may come back with a rotation.
+                # Not the end yet, whatever it is: credentials may come back with a rotation.
+                self._reconnects.add_round(self._address.servers)
                 log.error("broker.reconnect_failed", error=str(error))
                 self._closed.set()
                 await _first_of(asyncio.sleep(self._address.reconnect_wait_seconds), self._draining.wait())
@@ -210,18 +222,17 @@ class Connection(Service):
         """A new client with every inbox subscribed. Bounded: nats-py alone would try for ever, a wrong password too."""
         loop = asyncio.get_running_loop()
         refused: asyncio.Future[Exception] = loop.create_future()
-        last: list[Exception] = []
         self._closed.clear()
+        self._last_error = None
         client = SturdyClient()
-        attempt = loop.create_task(self._dial(client, refused, last), name="nats-connect")
+        attempt = loop.create_task(self._dial(client, refused), name="nats-connect")
         either: list[asyncio.Future[Any]] = [attempt, refused]
         try:
             await asyncio.wait(either, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
             if refused.done():
                 raise self._not_authorised(refused.result()) from refused.result()
             if not attempt.done():
-                cause = last[-1] if last else None
-                raise self._unreachable(cause, seconds) from cause
+                raise self._unreachable(self._last_error, seconds) from self._last_error
             if (error := attempt.exception()) is not None:
                 raise self._unreachable(error, seconds) from error
         except BaseException:
@@ -236,6 +247,7 @@ class Connection(Service):
         finally:
             refused.cancel()
         self._client = client
+        self._reconnects.begin_anew()
         for inbox in list(self._inboxes):
             subscription = await self._feed(client, inbox)
             if inbox in self._inboxes:
@@ -244,12 +256,13 @@ class Connection(Service):
                 await subscription.unsubscribe()
         await self.flush()
         self._signal()
-        log.info("broker.connected", server=self.server)
+        log.info("broker.connected", server=self.server, tls=client.is_encrypted)
+        if client.has_secret and not client.is_encrypted and not client.is_local:
+            log.warning("broker.secret_in_clear", server=self.server, mend="Use tls:// in nats.servers.")
 
-    async def _dial(self, client: Client, refused: asyncio.Future[Exception], last: list[Exception]) -> None:
+    async def _dial(self, client: Client, refused: asyncio.Future[Exception]) -> None:
         async def on_error(error: Exception) -> None:
-            last.append(error)
-            del last[:-1]
+            self._last_error = error
             if _is_denial(error) and not refused.done():
                 refused.set_result(error)
             self._on_error(error)
@@ -278,11 +291,14 @@ class Connection(Service):
     def _next_server(self, pool: list[Server], _info: dict[str, Any]) -> tuple[Server, float]:
         """The next server and how long to wait before it, with jitter: nats-py's own wait has none, and a mesh that
         lost its broker would come back in one stampede."""
-        server = min(pool, key=lambda candidate: candidate.reconnects)
-        first_round = self._attempts < len(pool)
-        self._attempts += 1
-        wait = 0.0 if first_round else self._address.reconnect_wait_seconds
-        return server, wait * random.uniform(0.75, 1.0) + random.uniform(0, 0.05)  # noqa: S311 - spreads load, no secret
+        servers = {server.uri.netloc: server for server in pool}
+        chosen = self._reconnects.next(list(servers))
+        if chosen is None:
+            self._closed.set()
+            return pool[0], GIVEN_UP_SECONDS
+        name, waits = chosen
+        wait = self._address.reconnect_wait_seconds if waits else 0.0
+        return servers[name], wait * random.uniform(0.75, 1.0) + random.uniform(0, 0.05)  # noqa: S311 - spreads load, no secret
 
     async def _feed(self, client: Client, inbox: Inbox) -> Subscription:
         async def put(message: Msg) -> None:
@@ -331,7 +347,7 @@ class Connection(Service):
         self._signal()
 
     def _on_reconnect(self) -> None:
-        self._attempts = 0
+        self._reconnects.begin_anew()
         self._settled_at = time.monotonic() + self._address.reconnect_wait_seconds + SETTLE_SECONDS
         log.info("broker.reconnected", server=self.server)
         self._signal()
@@ -348,15 +364,34 @@ class Connection(Service):
         else:
             log.warning("broker.error", error=repr(error))
 
-    def _unreachable(self, cause: BaseException | None, seconds: float) -> BrokerUnreachableError:
-        why = f" ({cause})" if cause is not None and str(cause) else ""
-        return BrokerUnreachableError(
-            f"no NATS server answered within {seconds:g} s{why}",
+    def _lost(self) -> BrokerLostError:
+        why = f" ({self._last_error})" if self._last_error is not None else ""
+        return BrokerLostError(
+            f"the connection to NATS was lost and did not come back with nats.max_reconnects tries of each server{why}",
             where=", ".join(self._address.servers),
-            mend="Start one (`nats-server -js`), or set `nats.servers`; for development use `chatmesh dev`.",
+            mend="Look after the server, and start this process again; `nats.max_reconnects: -1` tries for ever.",
+        )
+
+    def _unreachable(self, cause: BaseException | None, seconds: float) -> BrokerUnreachableError:
+        where = ", ".join(self._address.servers)
+        if (tls := sealed.explain(cause)) is not None:
+            return BrokerUnreachableError(tls[0], where=where, mend=tls[1])
+        why = f" ({cause})" if cause is not None and str(cause) else ""
+        mend = "Start one (`nats-server -js`), or set `nats.servers`; for development use `chatmesh dev`."
+        if "tls" in self._address.options:
+            # With one of both waiting for the other nothing comes at all.
+            mend += " Where one runs: nats.tls.handshake_first has to be as in the server's tls block."
+        return BrokerUnreachableError(
+            f"no NATS server answered within {seconds:g} s{why}", where=where, mend=mend
         )
 
     def _not_authorised(self, cause: Exception) -> NotAuthorisedError:
+        if sealed.is_refusal(cause):
+            return NotAuthorisedError(
+                f"NATS asks for a certificate of ours that it trusts ({sealed.reason(cause)})",
+                where=", ".join(self._address.servers),
+                mend="Set nats.tls.cert_file and nats.tls.key_file to one that the server's authority has signed.",
+            )
         return NotAuthorisedError(
             f"NATS does not accept our credentials ({cause})",
             where=", ".join(self._address.servers),
@@ -370,6 +405,7 @@ def _is_denial(error: Exception) -> bool:
     text = str(error).lower()
     return (
         isinstance(error, nats.errors.AuthorizationError)
+        or sealed.is_refusal(error)
         or "authorization violation" in text
         or "authentication" in text
     )
