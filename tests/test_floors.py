@@ -39,6 +39,8 @@ PURE = (
     "errors.py",
     "kernel/restarts.py",
     "broker/streams.py",
+    "broker/reconnects.py",
+    "broker/refusals.py",
     "devbroker/configuration.py",
     "relay/batching.py",
     "relay/routing.py",

@@ -22,19 +22,20 @@ from nats.aio.client import Client, Server
 from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription
 
-from chatmesh.broker import sealed
+from chatmesh.broker import refusals
 from chatmesh.broker.client import SturdyClient
 from chatmesh.broker.inbox import Inbox, Tap
 from chatmesh.broker.reconnects import FOR_EVER, Reconnects
-from chatmesh.errors import BrokerLostError, BrokerUnreachableError, CapacityError, NotAuthorisedError
+from chatmesh.errors import BrokerUnreachableError, CapacityError, NotAuthorisedError
 from chatmesh.kernel import Service, Unrepairable
+from chatmesh.protocol import subjects
 from chatmesh.telemetry import get_logger, metrics
 
 log = get_logger("broker")
 
 HEADERS_MARGIN = 1024
 """What a message's headers and the server's own bookkeeping may take of `max_payload`: our longest header set is about
-400 bytes; passing the limit by one byte makes nats-py close the connection for good."""
+500 bytes; passing the limit by one byte makes nats-py close the connection for good."""
 
 FLUSH_SECONDS = 5
 
@@ -117,17 +118,22 @@ class Connection(Service):
         """An inbox that is fed from `subject`, through reconnects and rebuilt clients, until `unsubscribe`."""
         inbox = Inbox(subject, capacity, tap)
         self._inboxes[inbox] = None
+        metrics.broker_subscriptions.set(len(self._inboxes))
         try:
             if self._client is not None and not self._client.is_closed:
                 self._inboxes[inbox] = await self._feed(self._client, inbox)
-        except BaseException:
+        except BaseException as error:
             self._inboxes.pop(inbox, None)  # nobody got it, so nobody would end it
+            metrics.broker_subscriptions.set(len(self._inboxes))
+            if isinstance(error, nats.errors.Error):
+                metrics.errors.labels("broker", "subscribe").inc()
             raise
         return inbox
 
     async def unsubscribe(self, inbox: Inbox) -> None:
         """Ends the feed. What lies in the inbox stays readable."""
         subscription = self._inboxes.pop(inbox, None)
+        metrics.broker_subscriptions.set(len(self._inboxes))
         inbox.close()
         if subscription is not None:
             with suppress(nats.errors.Error):
@@ -136,21 +142,25 @@ class Connection(Service):
     async def publish(
         self, subject: str, body: bytes, *, reply: str = "", headers: dict[str, str] | None = None
     ) -> None:
-        """Core publish, at most once. Raises CapacityError for a body past `max_payload` (nothing was sent, the
+        """Core publish, at most once. Every message of the process leaves here. Raises CapacityError for a body past `max_payload` (nothing was sent, the
         connection lives) and BrokerUnreachableError while the broker is away."""
         client = self._client
         if client is None or not client.is_connected:
+            metrics.errors.labels("broker", "send").inc()
             raise BrokerUnreachableError(
                 "NATS is away", where=self.server, mend="It is being reconnected; try again."
             )
         if len(body) > self.max_payload:
+            metrics.errors.labels("broker", "send").inc()
             raise CapacityError(
                 f"a message of {len(body)} bytes is past the broker's {self.max_payload}", where=subject
             )
         try:
             await client.publish(subject, body, reply, headers)
         except nats.errors.Error as error:
+            metrics.errors.labels("broker", "send").inc()
             raise BrokerUnreachableError(f"NATS did not take a message: {error}", where=subject) from error
+        metrics.published_bytes.observe(subjects.pattern(subject), len(body))
 
     async def flush(self) -> None:
         """Returns when the server has handled what was sent before. Not a promise about who received it."""
@@ -205,7 +215,7 @@ class Connection(Service):
             if self._draining.is_set():
                 return
             if self._reconnects.is_over:
-                error = self._lost()
+                error = refusals.lost(self._address.servers, self._last_error)
                 raise Unrepairable(str(error)) from error
             metrics.broker_rebuilds.inc()
             log.error("broker.client_closed", server=self.server)
@@ -230,7 +240,8 @@ class Connection(Service):
         try:
             await asyncio.wait(either, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
             if refused.done():
-                raise self._not_authorised(refused.result()) from refused.result()
+                denial = refused.result()
+                raise refusals.denied(self._address.servers, denial) from denial
             if not attempt.done():
                 raise self._unreachable(self._last_error, seconds) from self._last_error
             if (error := attempt.exception()) is not None:
@@ -263,7 +274,7 @@ class Connection(Service):
     async def _dial(self, client: Client, refused: asyncio.Future[Exception]) -> None:
         async def on_error(error: Exception) -> None:
             self._last_error = error
-            if _is_denial(error) and not refused.done():
+            if refusals.is_denial(error) and not refused.done():
                 refused.set_result(error)
             self._on_error(error)
 
@@ -364,51 +375,10 @@ class Connection(Service):
         else:
             log.warning("broker.error", error=repr(error))
 
-    def _lost(self) -> BrokerLostError:
-        why = f" ({self._last_error})" if self._last_error is not None else ""
-        return BrokerLostError(
-            f"the connection to NATS was lost and did not come back with nats.max_reconnects tries of each server{why}",
-            where=", ".join(self._address.servers),
-            mend="Look after the server, and start this process again; `nats.max_reconnects: -1` tries for ever.",
-        )
-
     def _unreachable(self, cause: BaseException | None, seconds: float) -> BrokerUnreachableError:
-        where = ", ".join(self._address.servers)
-        if (tls := sealed.explain(cause)) is not None:
-            return BrokerUnreachableError(tls[0], where=where, mend=tls[1])
-        why = f" ({cause})" if cause is not None and str(cause) else ""
-        mend = "Start one (`nats-server -js`), or set `nats.servers`; for development use `chatmesh dev`."
-        if "tls" in self._address.options:
-            # With one of both waiting for the other nothing comes at all.
-            mend += " Where one runs: nats.tls.handshake_first has to be as in the server's tls block."
-        return BrokerUnreachableError(
-            f"no NATS server answered within {seconds:g} s{why}", where=where, mend=mend
-        )
-
-    def _not_authorised(self, cause: Exception) -> NotAuthorisedError:
-        if sealed.is_refusal(cause):
-            return NotAuthorisedError(
-                f"NATS asks for a certificate of ours that it trusts ({sealed.reason(cause)})",
-                where=", ".join(self._address.servers),
-                mend="Set nats.tls.cert_file and nats.tls.key_file to one that the server's authority has signed.",
-            )
-        return NotAuthorisedError(
-            f"NATS does not accept our credentials ({cause})",
-            where=", ".join(self._address.servers),
-            mend="Check nats.user and nats.password, nats.token, nats.creds_file or nats.nkey_seed_file.",
-        )
-
-
-def _is_denial(error: Exception) -> bool:
-    """Whether the server does not accept who we say we are. In answer to a first connect nats-py raises the server's own
-    words, which are "Authorization Violation" or tell of an authentication that expired or was revoked."""
-    text = str(error).lower()
-    return (
-        isinstance(error, nats.errors.AuthorizationError)
-        or sealed.is_refusal(error)
-        or "authorization violation" in text
-        or "authentication" in text
-    )
+        address = self._address
+        is_encrypted = "tls" in address.options
+        return refusals.unreachable(address.servers, cause, seconds, is_encrypted=is_encrypted)
 
 
 async def _first_of(*coroutines: Awaitable[Any]) -> None:

@@ -220,11 +220,12 @@ class Transcript:
         done: Done,
         *,
         seconds: float,
+        traceparent: str = "",
     ) -> None:
         """Stores a record under the claim `token`; `done` gets the acknowledgement, or FencedError where another worker
         has the session. `batch` counts the records of this claim: with the token it makes the message id, so that a
         second attempt's differing batch 0 is no duplicate of the first one's."""
-        message_headers = headers.own() | {
+        message_headers = headers.own(traceparent) | {
             headers.EXPECTED_SUBJECT_SEQUENCE: str(token),
             headers.EXPECTED_SUBJECT: subjects.claim(session_id),
             headers.MSG_ID: f"{session_id}:{message_id}:{token}:{batch}",

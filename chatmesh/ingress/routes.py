@@ -15,6 +15,8 @@ from chatmesh.ingress.erasing import Erasing
 from chatmesh.ingress.history import History
 from chatmesh.ingress.intake import Intake
 from chatmesh.ingress.stopping import Stopping
+from chatmesh.protocol import trace
+from chatmesh.protocol.headers import TRACEPARENT
 from chatmesh.protocol.jsontext import clean_text
 from chatmesh.protocol.messages import WorkflowRequest
 from chatmesh.protocol.timestamps import iso
@@ -100,7 +102,8 @@ class Ingress:
         request, may_be_known = self._request(http, session_id, body, context)
         self._check_model(request)
         self._check_size(request)
-        accepted = await self._intake.accept(request, may_be_known=may_be_known)
+        traceparent = trace.parse(http.headers.getall(TRACEPARENT, [])) or trace.fresh()
+        accepted = await self._intake.accept(request, may_be_known=may_be_known, traceparent=traceparent)
         if accepted.interrupts:
             await self._stopping.interrupt(session_id, request.message_id)
         if not accepted.is_duplicate:
@@ -110,6 +113,7 @@ class Ingress:
             session_id=session_id,
             message_id=request.message_id,
             correlation_id=request.correlation_id,
+            trace_id=trace.trace_id(traceparent),
             pod_id=self._pod_id,
             duplicate=accepted.is_duplicate,
             latency_ms=round((time.monotonic() - began) * 1000, 1),

@@ -18,7 +18,7 @@ from enum import Enum
 from chatmesh.broker import Broker, Delivery
 from chatmesh.errors import ChatmeshError, FencedError, ProviderError
 from chatmesh.kernel.together import together
-from chatmesh.protocol import headers
+from chatmesh.protocol import headers, trace
 from chatmesh.protocol.encoder import ChunkEncoder
 from chatmesh.protocol.messages import WorkflowRequest
 from chatmesh.protocol.records import Record, asked
@@ -57,6 +57,7 @@ class _Task:
     delivery: Delivery
     request: WorkflowRequest
     is_foreign: bool
+    traceparent: str
 
 
 class Turns:
@@ -84,7 +85,10 @@ class Turns:
 
     async def take(self, delivery: Delivery, request: WorkflowRequest) -> Outcome:
         """One try to answer. Errors of the broker end it without an ack: the request comes back."""
-        task = _Task(delivery, request, headers.WIRE not in delivery.headers)
+        traceparent = trace.of_request(
+            delivery.headers, delivery.body, request.session_id, request.message_id
+        )
+        task = _Task(delivery, request, headers.WIRE not in delivery.headers, traceparent)
         began = time.monotonic()
         self._routes.open(request.session_id)
         try:
@@ -182,6 +186,7 @@ class Turns:
             offset=claimed.told.offset,
             request=asked(request) if claimed.told.records == 0 else None,
             is_foreign=task.is_foreign,
+            traceparent=task.traceparent,
             max_bytes=max_payload,
         )
         encoder = ChunkEncoder(
@@ -224,7 +229,7 @@ class Turns:
 
     async def _finish(self, task: _Task, final: Record) -> Outcome:
         """The final record is stored already, and only its ack was lost. Readers may have missed it too."""
-        await self._routes.announce(final, is_foreign=task.is_foreign)
+        await self._routes.announce(final, task.traceparent, is_foreign=task.is_foreign)
         return await self._ack(task)
 
     async def _ack(self, task: _Task) -> Outcome:
@@ -241,6 +246,7 @@ def _tell(task: _Task, outcome: Outcome, began: float) -> None:
     log.info(
         "workflow.turn",
         **_keys(task.request),
+        trace_id=trace.trace_id(task.traceparent),
         subject=task.delivery.subject,
         outcome=outcome.value,
         deliveries=task.delivery.deliveries,
