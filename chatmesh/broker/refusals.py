@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import nats.errors
 
-from chatmesh.broker.sealed import TlsMissingError
+from chatmesh.broker.sealed import CertificateRefusedError, TlsMissingError
 from chatmesh.errors import BrokerLostError, BrokerUnreachableError, NotAuthorisedError
 
 _NAME_MISMATCH = (62, 64)
@@ -60,8 +60,8 @@ def unreachable(
     if (tls := _about_tls(cause)) is not None:
         return BrokerUnreachableError(tls[0], where=where, mend=tls[1])
     mend = "Start one (`nats-server -js`), or set `nats.servers`; for development use `chatmesh dev`."
-    if is_encrypted:
-        # With each waiting for the other to begin nothing comes at all.
+    if is_encrypted and not _because(cause):
+        # Nothing came at all, as where each waits for the other to begin.
         mend += " Where one runs: nats.tls.handshake_first has to be as in the server's tls block."
     return BrokerUnreachableError(
         f"no NATS server answered within {seconds:g} s{_because(cause)}", where=where, mend=mend
@@ -110,7 +110,8 @@ def _about_tls(error: BaseException | None) -> tuple[str, str] | None:
 
 
 def _is_about_our_certificate(error: BaseException) -> bool:
-    return isinstance(error, ssl.SSLError) and _reason(error).endswith(_CERTIFICATE_ALERTS)
+    is_alert = isinstance(error, ssl.SSLError) and _reason(error).endswith(_CERTIFICATE_ALERTS)
+    return is_alert or isinstance(error, CertificateRefusedError)
 
 
 def _reason(error: BaseException) -> str:

@@ -8,6 +8,7 @@ since closing a client flushes what it had left to send.
 
 from __future__ import annotations
 
+import asyncio
 import ipaddress
 import ssl
 from typing import Any
@@ -25,6 +26,20 @@ class TlsMissingError(nats.errors.Error):
 
     def __str__(self) -> str:
         return "the server does not offer TLS"
+
+
+class CertificateRefusedError(nats.errors.Error):
+    """The server checks certificates, and ended the connection where it had seen ours, or that there is none."""
+
+    def __str__(self) -> str:
+        return "it ended the connection after the handshake"
+
+
+class _EncryptedStream(asyncio.StreamReaderProtocol):
+    def eof_received(self) -> bool:
+        """False: TLS has no half-closed connections, and asyncio warns of who asks for one."""
+        super().eof_received()
+        return False
 
 
 class SealedTransport(TcpTransport):
@@ -52,15 +67,24 @@ class SealedTransport(TcpTransport):
     async def connect_tls(
         self, uri: str | ParseResult, ssl_context: ssl.SSLContext, buffer_size: int, connect_timeout: int
     ) -> None:
-        plain = self._io_writer
+        plain, self._io_reader, self._io_writer = self._io_writer, None, None
+        if plain is None:
+            raise OSError("there is no connection to encrypt")
+        loop = asyncio.get_running_loop()
+        # A new reader: what came in clear is not taken for something that came encrypted.
+        reader = asyncio.StreamReader(buffer_size)
+        protocol = _EncryptedStream(reader)
+        name = uri if isinstance(uri, str) else uri.hostname
         try:
-            await super().connect_tls(uri, ssl_context, buffer_size, connect_timeout)
+            async with asyncio.timeout(connect_timeout):
+                transport = await loop.start_tls(plain.transport, protocol, ssl_context, server_hostname=name)
         except BaseException:
-            # Nobody tells the plain stream of its end any more, and waiting for that would never return.
-            self._io_reader = self._io_writer = None
-            if plain is not None:
-                plain.transport.abort()
+            # Nobody tells the plain stream of its end any more; waiting for that, as nats-py does, would never return.
+            plain.transport.abort()
             raise
+        if transport is None:
+            raise OSError("the connection ended in its TLS handshake")
+        self._io_reader, self._io_writer = reader, asyncio.StreamWriter(transport, protocol, reader, loop)
 
     def write(self, payload: bytes) -> None:
         if not self.is_open:
@@ -105,6 +129,28 @@ class SealedClient(Client):
             # A server that allows both would be spoken to in clear.
             info["tls_required"] = True
         await super()._process_info(info, initial_connection)
+
+    async def _process_connect_init(self) -> None:
+        try:
+            await super()._process_connect_init()
+            self._refuse_silent_end()
+        except ConnectionError as error:
+            # In TLS 1.3 the handshake is over for us before the server has looked at our certificate; what it then says
+            # of it is lost where we write at the same moment.
+            if self.is_encrypted and self._server_info.get("tls_verify"):
+                raise CertificateRefusedError from error
+            raise
+
+    def _refuse_silent_end(self) -> None:
+        """nats-py takes an end of the connection instead of the first PONG for an answer."""
+        if self.is_connected or self._transport is None:
+            return
+        if not self._transport.at_eof():  # type: ignore[no-untyped-call]
+            return
+        for task in (self._reading_task, self._ping_interval_task, self._flusher_task):
+            if task is not None:
+                task.cancel()
+        raise ConnectionResetError("the server ended the connection without an answer")
 
     def _connect_command(self) -> bytes:
         if self._transport is None or self._transport.is_open:

@@ -28,6 +28,8 @@ class Recorder:
     def __init__(self, greet: Callable[[], bytes]) -> None:
         self.port = free_port()
         self.received: list[bytearray] = []
+        self.hangs_up = False
+        """At the first PING, without a word."""
         self._greet = greet
 
     @property
@@ -47,6 +49,8 @@ class Recorder:
             while data := await reader.read(4096):
                 received += data
                 if b"PING\r\n" in data:
+                    if self.hangs_up:
+                        return
                     writer.write(b"PONG\r\n")
         except ConnectionError:
             pass

@@ -41,7 +41,7 @@ async def refusal(url: str, *settings: str) -> BaseException:
 
 
 async def test_message_is_answered_over_an_encrypted_connection(
-    new_broker: NewBroker, authority: Authority
+    new_broker: NewBroker, authority: Authority, caplog: pytest.LogCaptureFixture
 ) -> None:
     broker = await new_broker(**LOGIN)
     async with running(encrypted(broker), f"nats.tls.ca_file={authority.ca_file}", *CREDENTIALS) as mesh:
@@ -49,6 +49,7 @@ async def test_message_is_answered_over_an_encrypted_connection(
         await broker.restart()
         await eventually(lambda: mesh.is_ready, timeout=20)
         assert await answers_again(mesh)
+    assert not caplog.records, "nor does a library complain of how it is used"
 
 
 async def answers_again(mesh: Mesh) -> bool:
@@ -181,6 +182,15 @@ async def test_process_that_finds_no_tls_ends_with_3_and_says_so(
     assert "does not offer TLS" in last
     assert encrypted(broker) in last
     assert "use nats://" in last
+
+
+async def test_server_that_hangs_up_instead_of_an_answer_is_no_connection() -> None:
+    async with recording(greeting) as recorder:
+        recorder.hangs_up = True
+        error = await refusal(recorder.url)
+        assert isinstance(error, BrokerUnreachableError)
+        assert "ended the connection without an answer" in str(error)
+        assert recorder.everything
 
 
 # --- nothing in clear ------------------------------------------------------------------------------------------------
