@@ -30,12 +30,12 @@ chaos: $(STAMP) ## the fault tests: kills, stops and restarts of real processes
 	@$(BIN)/python -m pytest -m chaos
 
 lint: $(STAMP) ## ruff: lint and format, without changing anything
-	@$(BIN)/ruff check chatmesh tests
-	@$(BIN)/ruff format --check chatmesh tests
+	@$(BIN)/ruff check chatmesh chatmesh_server tests
+	@$(BIN)/ruff format --check chatmesh chatmesh_server tests
 
 format: $(STAMP) ## ruff: format, and mend what can be mended
-	@$(BIN)/ruff format chatmesh tests
-	@$(BIN)/ruff check --fix chatmesh tests
+	@$(BIN)/ruff format chatmesh chatmesh_server tests
+	@$(BIN)/ruff check --fix chatmesh chatmesh_server tests
 
 types: $(STAMP) ## mypy, strict
 	@$(BIN)/mypy

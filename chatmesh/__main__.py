@@ -1,6 +1,6 @@
 """`python -m chatmesh` is the `chatmesh` command."""
 
-from chatmesh.cli import main
+from chatmesh_server import main
 
 if __name__ == "__main__":
     raise SystemExit(main())

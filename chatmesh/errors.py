@@ -71,6 +71,10 @@ class BrokerUnreachableError(BrokerError):
     """No connection within the time given for the first one, or none at this moment."""
 
 
+class BrokerLostError(BrokerUnreachableError):
+    """The connection was lost, and as many tries as the configuration grants did not bring it back."""
+
+
 class NotAuthorisedError(BrokerError):
     """The broker knows us and says no, or does not accept who we say we are."""
 

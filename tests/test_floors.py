@@ -41,6 +41,8 @@ PURE = (
     "broker/silence.py",
     "broker/storage.py",
     "broker/streams.py",
+    "broker/reconnects.py",
+    "broker/refusals.py",
     "devbroker/configuration.py",
     "relay/batching.py",
     "relay/routing.py",

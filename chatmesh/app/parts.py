@@ -22,10 +22,10 @@ GIB = 1024**3
 
 def address(config: Config, name: Token, embedded: EmbeddedBroker | None) -> Address:
     """Where the broker is and who we are there. Raises ConfigError where a certificate can't be used."""
-    nats = config.nats
-    options: dict[str, Any] = {}
     if embedded is not None:
         return Address((embedded.server.url,), name, options={"token": embedded.server.token})
+    nats = config.nats
+    options: dict[str, Any] = {}
     if nats.user is not None and nats.password is not None:
         options |= {"user": nats.user, "password": nats.password.get_secret_value()}
     if nats.token is not None:
@@ -35,11 +35,12 @@ def address(config: Config, name: Token, embedded: EmbeddedBroker | None) -> Add
     if nats.nkey_seed_file is not None:
         options["nkeys_seed"] = str(nats.nkey_seed_file)
     if nats.tls.is_set:
-        options["tls"] = _tls_context(nats.tls)
+        options |= {"tls": _tls_context(nats.tls), "tls_handshake_first": nats.tls.handshake_first}
     return Address(
         nats.servers,
         name,
         connect_seconds=nats.connect_seconds,
+        max_reconnects=nats.max_reconnects,
         reconnect_wait_seconds=nats.reconnect_wait_seconds,
         options=options,
     )

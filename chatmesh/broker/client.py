@@ -11,9 +11,9 @@ import re
 from typing import Any
 
 import nats.protocol.parser
-from nats.aio.client import Client
 from nats.aio.msg import Msg
 
+from chatmesh.broker.sealed import SealedClient
 from chatmesh.telemetry import get_logger, metrics
 
 log = get_logger("broker")
@@ -27,7 +27,7 @@ nats.protocol.parser.HMSG_RE = re.compile(
 )
 
 
-class SturdyClient(Client):
+class SturdyClient(SealedClient):
     """Hands on what can't be read as text with U+FFFD in its place, and without headers where those can't be read:
     whoever gets it refuses it like any other undecodable message."""
 

@@ -23,22 +23,28 @@ from nats.aio.client import Client, Server
 from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription
 
+from chatmesh.broker import refusals
 from chatmesh.broker.client import SturdyClient
 from chatmesh.broker.inbox import Inbox, Tap
+from chatmesh.broker.reconnects import FOR_EVER, Reconnects
 from chatmesh.errors import BrokerUnreachableError, CapacityError, NotAuthorisedError
-from chatmesh.kernel import Service
+from chatmesh.kernel import Service, Unrepairable
+from chatmesh.protocol import subjects
 from chatmesh.telemetry import get_logger, metrics
 
 log = get_logger("broker")
 
 HEADERS_MARGIN = 1024
 """What a message's headers and the server's own bookkeeping may take of `max_payload`: our longest header set is about
-400 bytes; passing the limit by one byte makes nats-py close the connection for good."""
+500 bytes; passing the limit by one byte makes nats-py close the connection for good."""
 
 FLUSH_SECONDS = 5
 
 SETTLE_SECONDS = 0.5
 """What a reconnect takes beside its wait: jitter, handshake, subscriptions."""
+
+GIVEN_UP_SECONDS = 3600.0
+"""How long nats-py waits once there is nothing left to try: its client is closed long before."""
 
 PENDING_BYTES = 16 * 1024 * 1024
 """What the client may hold for a broker that is away, before it refuses."""
@@ -61,6 +67,7 @@ class Address:
     servers: tuple[str, ...]
     name: str
     connect_seconds: float = 5.0
+    max_reconnects: int = FOR_EVER
     reconnect_wait_seconds: float = 2.0
     options: dict[str, Any] = field(default_factory=dict, repr=False)
     """Further options of `nats.connect`: user, password, token, tls …"""
@@ -79,7 +86,8 @@ class Connection(Service):
         self._listeners: list[Callable[[], None]] = []
         self._denial_listeners: list[Callable[[Denial], None]] = []
         self._refused: asyncio.Future[Exception] | None = None
-        self._attempts = 0
+        self._reconnects = Reconnects(FOR_EVER)
+        self._last_error: Exception | None = None
         self._settled_at = 0.0
 
     @property
@@ -131,17 +139,22 @@ class Connection(Service):
         """An inbox that is fed from `subject`, through reconnects and rebuilt clients, until `unsubscribe`."""
         inbox = Inbox(subject, capacity, tap)
         self._inboxes[inbox] = None
+        metrics.broker_subscriptions.set(len(self._inboxes))
         try:
             if self._client is not None and not self._client.is_closed:
                 self._inboxes[inbox] = await self._feed(self._client, inbox)
-        except BaseException:
+        except BaseException as error:
             self._inboxes.pop(inbox, None)  # nobody got it, so nobody would end it
+            metrics.broker_subscriptions.set(len(self._inboxes))
+            if isinstance(error, nats.errors.Error):
+                metrics.errors.labels("broker", "subscribe").inc()
             raise
         return inbox
 
     async def unsubscribe(self, inbox: Inbox) -> None:
         """Ends the feed. What lies in the inbox stays readable."""
         subscription = self._inboxes.pop(inbox, None)
+        metrics.broker_subscriptions.set(len(self._inboxes))
         inbox.close()
         if subscription is not None:
             with suppress(nats.errors.Error):
@@ -150,21 +163,25 @@ class Connection(Service):
     async def publish(
         self, subject: str, body: bytes, *, reply: str = "", headers: dict[str, str] | None = None
     ) -> None:
-        """Core publish, at most once. Raises CapacityError for a body past `max_payload` (nothing was sent, the
+        """Core publish, at most once. Every message of the process leaves here. Raises CapacityError for a body past `max_payload` (nothing was sent, the
         connection lives) and BrokerUnreachableError while the broker is away."""
         client = self._client
         if client is None or not client.is_connected:
+            metrics.errors.labels("broker", "send").inc()
             raise BrokerUnreachableError(
                 "NATS is away", where=self.server, mend="It is being reconnected; try again."
             )
         if len(body) > self.max_payload:
+            metrics.errors.labels("broker", "send").inc()
             raise CapacityError(
                 f"a message of {len(body)} bytes is past the broker's {self.max_payload}", where=subject
             )
         try:
             await client.publish(subject, body, reply, headers)
         except nats.errors.Error as error:
+            metrics.errors.labels("broker", "send").inc()
             raise BrokerUnreachableError(f"NATS did not take a message: {error}", where=subject) from error
+        metrics.published_bytes.observe(subjects.pattern(subject), len(body))
 
     async def flush(self) -> None:
         """Returns when the server has handled what was sent before. Not a promise about who received it."""
@@ -200,6 +217,7 @@ class Connection(Service):
     # --- the service -----------------------------------------------------------------------------------------------
 
     async def run(self, started: Callable[[], None]) -> None:
+        self._reconnects = Reconnects(self._address.max_reconnects)
         try:
             await self._connect(self._address.connect_seconds)
             started()
@@ -217,12 +235,16 @@ class Connection(Service):
             await _first_of(self._closed.wait(), self._draining.wait())
             if self._draining.is_set():
                 return
+            if self._reconnects.is_over:
+                error = refusals.lost(self._address.servers, self._last_error)
+                raise Unrepairable(str(error)) from error
             metrics.broker_rebuilds.inc()
             log.error("broker.client_closed", server=self.server)
             try:
                 await self._connect(self._address.connect_seconds)
             except (BrokerUnreachableError, NotAuthorisedError) as error:
-                # Later losses are retried for ever: credentials may come back with a rotation.
+                # Not the end yet, whatever it is: credentials may come back with a rotation.
+                self._reconnects.add_round(self._address.servers)
                 log.error("broker.reconnect_failed", error=str(error))
                 self._closed.set()
                 await _first_of(asyncio.sleep(self._address.reconnect_wait_seconds), self._draining.wait())
@@ -231,18 +253,18 @@ class Connection(Service):
         """A new client with every inbox subscribed. Bounded: nats-py alone would try for ever, a wrong password too."""
         loop = asyncio.get_running_loop()
         refused: asyncio.Future[Exception] = loop.create_future()
-        last: list[Exception] = []
         self._closed.clear()
+        self._last_error = None
         client = SturdyClient()
-        attempt = loop.create_task(self._dial(client, refused, last), name="nats-connect")
+        attempt = loop.create_task(self._dial(client, refused), name="nats-connect")
         either: list[asyncio.Future[Any]] = [attempt, refused]
         try:
             await asyncio.wait(either, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
             if refused.done():
-                raise self._not_authorised(refused.result()) from refused.result()
+                denial = refused.result()
+                raise refusals.denied(self._address.servers, denial) from denial
             if not attempt.done():
-                cause = last[-1] if last else None
-                raise self._unreachable(cause, seconds) from cause
+                raise self._unreachable(self._last_error, seconds) from self._last_error
             if (error := attempt.exception()) is not None:
                 raise self._unreachable(error, seconds) from error
         except BaseException:
@@ -257,6 +279,7 @@ class Connection(Service):
         finally:
             refused.cancel()
         self._client = client
+        self._reconnects.begin_anew()
         for inbox in list(self._inboxes):
             subscription = await self._feed(client, inbox)
             if inbox in self._inboxes:
@@ -265,13 +288,14 @@ class Connection(Service):
                 await subscription.unsubscribe()
         await self.flush()
         self._signal()
-        log.info("broker.connected", server=self.server)
+        log.info("broker.connected", server=self.server, tls=client.is_encrypted)
+        if client.has_secret and not client.is_encrypted and not client.is_local:
+            log.warning("broker.secret_in_clear", server=self.server, mend="Use tls:// in nats.servers.")
 
-    async def _dial(self, client: Client, refused: asyncio.Future[Exception], last: list[Exception]) -> None:
+    async def _dial(self, client: Client, refused: asyncio.Future[Exception]) -> None:
         async def on_error(error: Exception) -> None:
-            last.append(error)
-            del last[:-1]
-            if _is_denial(error) and not refused.done():
+            self._last_error = error
+            if refusals.is_denial(error) and not refused.done():
                 refused.set_result(error)
             self._on_error(error)
 
@@ -299,11 +323,14 @@ class Connection(Service):
     def _next_server(self, pool: list[Server], _info: dict[str, Any]) -> tuple[Server, float]:
         """The next server and how long to wait before it, with jitter: nats-py's own wait has none, and a mesh that
         lost its broker would come back in one stampede."""
-        server = min(pool, key=lambda candidate: candidate.reconnects)
-        first_round = self._attempts < len(pool)
-        self._attempts += 1
-        wait = 0.0 if first_round else self._address.reconnect_wait_seconds
-        return server, wait * random.uniform(0.75, 1.0) + random.uniform(0, 0.05)  # noqa: S311 - spreads load, no secret
+        servers = {server.uri.netloc: server for server in pool}
+        chosen = self._reconnects.next(list(servers))
+        if chosen is None:
+            self._closed.set()
+            return pool[0], GIVEN_UP_SECONDS
+        name, waits = chosen
+        wait = self._address.reconnect_wait_seconds if waits else 0.0
+        return servers[name], wait * random.uniform(0.75, 1.0) + random.uniform(0, 0.05)  # noqa: S311 - spreads load, no secret
 
     async def _feed(self, client: Client, inbox: Inbox) -> Subscription:
         async def put(message: Msg) -> None:
@@ -352,7 +379,7 @@ class Connection(Service):
         self._signal()
 
     def _on_reconnect(self) -> None:
-        self._attempts = 0
+        self._reconnects.begin_anew()
         self._settled_at = time.monotonic() + self._address.reconnect_wait_seconds + SETTLE_SECONDS
         log.info("broker.reconnected", server=self.server)
         self._signal()
@@ -377,30 +404,9 @@ class Connection(Service):
                 listener(Denial(verb, found[2]))
 
     def _unreachable(self, cause: BaseException | None, seconds: float) -> BrokerUnreachableError:
-        why = f" ({cause})" if cause is not None and str(cause) else ""
-        return BrokerUnreachableError(
-            f"no NATS server answered within {seconds:g} s{why}",
-            where=", ".join(self._address.servers),
-            mend="Start one (`nats-server -js`), or set `nats.servers`; for development use `chatmesh dev`.",
-        )
-
-    def _not_authorised(self, cause: Exception) -> NotAuthorisedError:
-        return NotAuthorisedError(
-            f"NATS does not accept our credentials ({cause})",
-            where=", ".join(self._address.servers),
-            mend="Check nats.user and nats.password, nats.token, nats.creds_file or nats.nkey_seed_file.",
-        )
-
-
-def _is_denial(error: Exception) -> bool:
-    """Whether the server does not accept who we say we are. In answer to a first connect nats-py raises the server's own
-    words, which are "Authorization Violation" or tell of an authentication that expired or was revoked."""
-    text = str(error).lower()
-    return (
-        isinstance(error, nats.errors.AuthorizationError)
-        or "authorization violation" in text
-        or "authentication" in text
-    )
+        address = self._address
+        is_encrypted = "tls" in address.options
+        return refusals.unreachable(address.servers, cause, seconds, is_encrypted=is_encrypted)
 
 
 async def _first_of(*coroutines: Awaitable[Any]) -> None:

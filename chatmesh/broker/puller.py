@@ -22,10 +22,13 @@ from chatmesh.broker.connection import Connection
 from chatmesh.broker.inbox import Inbox
 from chatmesh.errors import BrokerError, BrokerUnreachableError
 from chatmesh.kernel import MailboxClosed, Service
-from chatmesh.protocol import headers
+from chatmesh.protocol import headers, subjects
 from chatmesh.telemetry import get_logger, metrics
+from chatmesh.telemetry.traffic import observe_lag
 
 log = get_logger("broker")
+
+_LAG = metrics.delivery_lag.labels(subjects.EXECUTE_ALL)
 
 EXPIRES_SECONDS = 30.0
 HEARTBEAT_SECONDS = 2.0
@@ -227,6 +230,8 @@ class Puller(Service):
             log.warning("broker.undecodable_delivery", subject=message.subject)
             return
         self._count_delivered()
+        if delivery.deliveries == 1:  # a later one says how long somebody else had it
+            observe_lag(_LAG, delivery.stored_at)
         self._on_delivery(delivery)
 
     def _count_delivered(self) -> None:

@@ -13,7 +13,7 @@ from chatmesh.broker.direct_get import DirectGet
 from chatmesh.broker.publisher import PubAck, Publisher
 from chatmesh.broker.streams import DEAD_LETTERS, REQUESTS
 from chatmesh.errors import ProtocolError
-from chatmesh.protocol import headers, subjects
+from chatmesh.protocol import headers, subjects, trace
 from chatmesh.protocol.messages import WorkflowRequest
 from chatmesh.protocol.records import TOMBSTONE
 from chatmesh.protocol.tokens import Token
@@ -30,6 +30,7 @@ class Queued:
 
     seq: int
     request: WorkflowRequest
+    traceparent: str = ""
 
 
 class RequestQueue:
@@ -40,7 +41,13 @@ class RequestQueue:
         self._publisher = publisher
 
     async def submit(
-        self, request: WorkflowRequest, *, only_if_free: bool, seconds: float, again: bool = False
+        self,
+        request: WorkflowRequest,
+        *,
+        only_if_free: bool,
+        seconds: float,
+        again: bool = False,
+        traceparent: str = "",
     ) -> PubAck:
         """Stores the request; returns JetStream's acknowledgement (`duplicate`: its id was there already).
 
@@ -48,7 +55,9 @@ class RequestQueue:
         `only_if_free` stores it only while nothing of the session is queued or running, else FencedError. Errors as in
         `Publisher.publish`.
         """
-        message_headers = headers.own() | {headers.MSG_ID: f"{request.session_id}:{request.message_id}"}
+        message_headers = headers.own(traceparent) | {
+            headers.MSG_ID: f"{request.session_id}:{request.message_id}"
+        }
         if again:
             message_headers[headers.MSG_ID] += f":{request.correlation_id}"
         if only_if_free:
@@ -84,9 +93,13 @@ class RequestQueue:
                 found.clear()
                 continue
             try:
-                found.append(Queued(stored.seq, WorkflowRequest.decode(stored.body)))
+                request = WorkflowRequest.decode(stored.body)
             except ProtocolError:
                 continue
+            traceparent = trace.of_request(
+                stored.headers, stored.body, request.session_id, request.message_id
+            )
+            found.append(Queued(stored.seq, request, traceparent))
         return found
 
     async def head(self, session_id: Token, *, seconds: float) -> int | None:

@@ -289,11 +289,14 @@ class Transcript:
         done: Done,
         *,
         seconds: float,
+        traceparent: str = "",
     ) -> None:
         """Stores a record under the claim `token`; `done` gets the acknowledgement, or FencedError where another worker
         has the session. `batch` counts the records of this claim: with the token it makes the message id, so that a
         second attempt's differing batch 0 is no duplicate of the first one's."""
-        message_headers = headers.own() | {headers.MSG_ID: f"{session_id}:{message_id}:{token}:{batch}"}
+        message_headers = headers.own(traceparent) | {
+            headers.MSG_ID: f"{session_id}:{message_id}:{token}:{batch}"
+        }
         if self._fenced:
             message_headers |= {
                 headers.EXPECTED_SUBJECT_SEQUENCE: str(token),

@@ -6,7 +6,6 @@ import sys
 from collections.abc import Sequence
 
 from chatmesh.cli.commands import parser
-from chatmesh.cli.installed import refuse_others
 from chatmesh.errors import ChatmeshError, Exit
 
 
@@ -14,7 +13,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Runs a command; returns its exit code and never raises for what a user can cause."""
     namespace = parser().parse_args(arguments)
     try:
-        refuse_others()
         code: int = namespace.command(namespace)
         return code
     except ChatmeshError as error:

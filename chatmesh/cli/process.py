@@ -13,6 +13,7 @@ from chatmesh.kernel import (
     RestartIntensityExceeded,
     StartFailed,
     SupervisionFailed,
+    Unrepairable,
     real_cause,
     run_root,
 )
@@ -55,7 +56,7 @@ async def _run(mesh: Mesh, started: Callable[[], None]) -> int:
 
 def _explain(failure: SupervisionFailed) -> ChatmeshError:
     cause = real_cause(failure)
-    if isinstance(cause, ChatmeshError) and _is_start(failure):
+    if isinstance(cause, ChatmeshError) and (_is_start(failure) or isinstance(failure, Unrepairable)):
         return cause
     if isinstance(cause, RestartIntensityExceeded | StartFailed):
         return GaveUpError(str(cause))

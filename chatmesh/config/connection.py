@@ -58,18 +58,22 @@ Servers = Annotated[
 
 
 class TlsConfig(Section):
-    """Certificates for a broker that asks for them. Without any, `tls://` checks against the system's authorities."""
+    """TLS to the broker. Anything set here encrypts every connection, as `tls://` does one; without ca_file, against the
+    system's authorities. A server that does not offer TLS is then refused."""
 
     ca_file: File | None = Field(
         default=None, description="Authorities that may sign the broker's certificate, PEM."
     )
     cert_file: File | None = Field(default=None, description="Our own certificate, PEM; asks for key_file.")
     key_file: File | None = Field(default=None, description="The key of cert_file, PEM.")
+    handshake_first: Flag = Field(
+        default=False, description="true: for servers that have handshake_first; no greeting in clear."
+    )
 
     @property
     def is_set(self) -> bool:
-        """Whether any certificate was given."""
-        return any((self.ca_file, self.cert_file, self.key_file))
+        """Whether anything was given."""
+        return any((self.ca_file, self.cert_file, self.key_file, self.handshake_first))
 
 
 class NatsConfig(Section):
@@ -96,13 +100,14 @@ class NatsConfig(Section):
     )
     nkey_seed_file: File | None = Field(default=None, description="File with the seed of an NKey.")
     tls: TlsConfig = Field(
-        default_factory=TlsConfig, description="Certificates; all null: the system's authorities."
+        default_factory=TlsConfig, description="Certificates and handshake; encrypts where anything is set."
     )
     connect_seconds: Seconds = Field(
         default=5, description="How long the first connection is tried, in seconds; then exit code 3."
     )
     max_reconnects: Annotated[Count, Field(ge=-1)] = Field(
-        default=-1, description="Tries to reconnect to one server after a loss; -1 is for ever."
+        default=-1,
+        description="Tries to reconnect to each server after a loss, then exit code 3; -1 is for ever.",
     )
     reconnect_wait_seconds: Seconds = Field(
         default=2, description="Pause between two such tries, in seconds."

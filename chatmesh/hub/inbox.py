@@ -10,6 +10,7 @@ from chatmesh.protocol.messages import ChunkBatch
 from chatmesh.protocol.records import Record
 from chatmesh.protocol.tokens import Token
 from chatmesh.telemetry import get_logger, metrics
+from chatmesh.telemetry.traffic import observe_lag
 
 log = get_logger("hub")
 
@@ -25,9 +26,12 @@ OFFSET_WITHIN = 512
 class _BatchInbox(Listener):
     """A batch that can't be decoded is dropped, counted and logged; the next one is served."""
 
+    _pattern: str
+
     def __init__(self, connection: Connection, hub: Hub) -> None:
         super().__init__(connection, capacity=CAPACITY)
         self._hub = hub
+        self._lag = metrics.delivery_lag.labels(self._pattern)
 
     def on_loss(self) -> None:
         self._hub.mend_all()
@@ -45,6 +49,8 @@ class _BatchInbox(Listener):
             # A stored message that somebody had the server deliver here: never by one of ours.
             raise ProtocolError("a message out of a stream was sent to a live subject")
         if headers.WIRE in head:
+            if (sent_at := headers.sent_at(head)) is not None:
+                observe_lag(self._lag, sent_at)
             self._take_own(message)
             return
         batch = ChunkBatch.decode(message.data)
@@ -64,6 +70,8 @@ class _BatchInbox(Listener):
 class ResponseInbox(_BatchInbox):
     """`chat.pod.{pod_id}.response`."""
 
+    _pattern = subjects.RESPONSE_ALL
+
     def __init__(self, connection: Connection, hub: Hub, pod_id: Token) -> None:
         super().__init__(connection, hub)
         self._pod_id = pod_id
@@ -74,6 +82,8 @@ class ResponseInbox(_BatchInbox):
 
 class BroadcastInbox(_BatchInbox):
     """`chat.session.*.broadcast`: most of what comes is for other pods, so the subject is looked at before the body."""
+
+    _pattern = subjects.BROADCAST_ALL
 
     def subject(self) -> str:
         return subjects.BROADCAST_ALL

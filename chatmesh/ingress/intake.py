@@ -67,8 +67,8 @@ class Intake:
         self._settings = settings
         self._full = full
 
-    async def accept(self, request: WorkflowRequest, *, may_be_known: bool) -> Accepted:
-        """Returns once JetStream has the message. `may_be_known`: its id came from the client, so it may have been sent
+    async def accept(self, request: WorkflowRequest, *, may_be_known: bool, traceparent: str) -> Accepted:
+        """Returns once JetStream has the message, which is of that trace from then on. `may_be_known`: its id came from the client, so it may have been sent
         before, minutes or days ago. Raises Problem."""
         try:
             if may_be_known and (accepted := await self._answered(request)) is not None:
@@ -76,11 +76,13 @@ class Intake:
             if (full := self._full()) is not None:
                 return await self._accept_known(request, full, may_be_known=may_be_known)
             try:
-                ack = await self._queue.submit(request, only_if_free=True, seconds=ACCEPT_SECONDS)
+                ack = await self._queue.submit(
+                    request, only_if_free=True, seconds=ACCEPT_SECONDS, traceparent=traceparent
+                )
             except FencedError:
-                return await self._accept_busy(request)
+                return await self._accept_busy(request, traceparent)
             if ack.duplicate:
-                return await self._recognise(request)
+                return await self._recognise(request, traceparent)
         except (PublishUnknownError, BrokerUnreachableError, CapacityError, PublishRefusedError) as error:
             raise _refused(error, request) from error
         return self._took(request)
@@ -91,7 +93,7 @@ class Intake:
             return accepted
         raise storage_full(f"Nothing was accepted: {full} is nearly full.")
 
-    async def _accept_busy(self, request: WorkflowRequest) -> Accepted:
+    async def _accept_busy(self, request: WorkflowRequest, traceparent: str) -> Accepted:
         """Something of the session is queued or running: perhaps this very message."""
         queued = await self._queued(request)
         if (accepted := self._same_of(request, queued)) is not None:
@@ -108,9 +110,11 @@ class Intake:
                 f"This session has {self._settings.queue_limit} messages waiting; more are not taken.",
                 retry_after_seconds=RETRY_AFTER_SECONDS,
             )
-        ack = await self._queue.submit(request, only_if_free=False, seconds=ACCEPT_SECONDS)
+        ack = await self._queue.submit(
+            request, only_if_free=False, seconds=ACCEPT_SECONDS, traceparent=traceparent
+        )
         if ack.duplicate:
-            return await self._recognise(request)
+            return await self._recognise(request, traceparent)
         return self._took(request, interrupts=on_busy == "interrupt")
 
     async def _answered(self, request: WorkflowRequest) -> Accepted | None:
@@ -124,14 +128,16 @@ class Intake:
             return None
         return self._same(request, str(first.request.get("digest")), str(first.request.get("correlation_id")))
 
-    async def _recognise(self, request: WorkflowRequest) -> Accepted:
+    async def _recognise(self, request: WorkflowRequest, traceparent: str) -> Accepted:
         """JetStream had the id already: it is queued, running or answered; which one decides whose body counts."""
         if (accepted := self._same_of(request, await self._queued(request))) is not None:
             return accepted
         if (answered := await self._answered(request)) is not None:
             return answered
         # It was erased with its session, so this is a new message, though JetStream still remembers the id.
-        await self._queue.submit(request, only_if_free=False, seconds=ACCEPT_SECONDS, again=True)
+        await self._queue.submit(
+            request, only_if_free=False, seconds=ACCEPT_SECONDS, again=True, traceparent=traceparent
+        )
         return self._took(request)
 
     async def _queued(self, request: WorkflowRequest) -> list[Queued]:

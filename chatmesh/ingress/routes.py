@@ -15,6 +15,8 @@ from chatmesh.ingress.erasing import Erasing
 from chatmesh.ingress.history import History
 from chatmesh.ingress.intake import RETRY_AFTER_SECONDS, Intake
 from chatmesh.ingress.stopping import Stopping
+from chatmesh.protocol import trace
+from chatmesh.protocol.headers import TRACEPARENT
 from chatmesh.protocol.jsontext import clean_text
 from chatmesh.protocol.messages import WorkflowRequest
 from chatmesh.protocol.timestamps import iso
@@ -106,7 +108,8 @@ class Ingress:
         self._check_model(request)
         self._check_size(request)
         self._check_broker()
-        accepted = await self._intake.accept(request, may_be_known=may_be_known)
+        traceparent = trace.parse(http.headers.getall(TRACEPARENT, [])) or trace.fresh()
+        accepted = await self._intake.accept(request, may_be_known=may_be_known, traceparent=traceparent)
         if accepted.interrupts:
             await self._stopping.interrupt(session_id, request.message_id)
         if not accepted.is_duplicate:
@@ -116,6 +119,7 @@ class Ingress:
             session_id=session_id,
             message_id=request.message_id,
             correlation_id=request.correlation_id,
+            trace_id=trace.trace_id(traceparent),
             pod_id=self._pod_id,
             duplicate=accepted.is_duplicate,
             latency_ms=round((time.monotonic() - began) * 1000, 1),

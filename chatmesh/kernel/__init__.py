@@ -21,6 +21,8 @@ from chatmesh.kernel.failures import (
     RestartIntensityExceeded,
     StartFailed,
     SupervisionFailed,
+    Unrepairable,
+    Unrepaired,
     real_cause,
 )
 from chatmesh.kernel.mailbox import Mailbox
@@ -54,6 +56,8 @@ __all__ = [
     "SupervisionFailed",
     "Supervisor",
     "SystemClock",
+    "Unrepairable",
+    "Unrepaired",
     "real_cause",
     "run_root",
 ]

@@ -25,6 +25,11 @@ class ChildCancelled(Exception):
     """A child ended with a CancelledError that its supervisor had not asked for. `__cause__` is that error."""
 
 
+class Unrepairable(Exception):
+    """What no restart can mend: raised by a service, `from` the reason. Its supervisor gives up at once, and so does each
+    one above it."""
+
+
 class SupervisionFailed(Exception):
     """A supervisor stopped its children and gave up; `__cause__` is the crash that made it do so.
 
@@ -46,6 +51,10 @@ class RestartIntensityExceeded(SupervisionFailed):
     """Children crashed more often than the supervisor's `Intensity` allows."""
 
 
+class Unrepaired(SupervisionFailed, Unrepairable):
+    """A child raised Unrepairable."""
+
+
 class DrainInterrupted(Exception):
     """A second signal came before the drain was over: the tree was cancelled and work may be unfinished.
 
@@ -58,7 +67,8 @@ class DrainInterrupted(Exception):
 
 
 def real_cause(error: BaseException) -> BaseException:
-    """The exception that a child really raised, below every `SupervisionFailed`; `error` itself if it is none."""
-    while isinstance(error, SupervisionFailed) and error.__cause__ is not None:
+    """The exception that a child really raised, below every `SupervisionFailed` and `Unrepairable`; `error` itself if it is
+    none."""
+    while isinstance(error, SupervisionFailed | Unrepairable) and error.__cause__ is not None:
         error = error.__cause__
     return error

@@ -17,6 +17,8 @@ from chatmesh.kernel.failures import (
     RestartIntensityExceeded,
     StartFailed,
     SupervisionFailed,
+    Unrepairable,
+    Unrepaired,
 )
 from chatmesh.kernel.place import ChildState, Place
 from chatmesh.kernel.restarts import Backoff, CrashHistory, Intensity
@@ -38,7 +40,8 @@ class Supervisor(Service):
 
     - StartFailed, if a child crashed on its first start;
     - RestartIntensityExceeded, if children crashed too often;
-    - CancelledError, if it was cancelled: all children are then cancelled at once. This wins over both others.
+    - Unrepaired, if a child that was up says that no restart can mend it;
+    - CancelledError, if it was cancelled: all children are then cancelled at once. This wins over all others.
 
     `__cause__` is the child's own exception; there is never an exception group.
     """
@@ -136,6 +139,9 @@ class Supervisor(Service):
         elif not place.was_up:
             what = f"{place.path} did not start: {error!r}"
             self._give_up(StartFailed(what, path=self.path, child_path=place.path), error)
+        elif isinstance(error, Unrepairable):
+            what = f"{place.path} can't be repaired: {error}"
+            self._give_up(Unrepaired(what, path=self.path, child_path=place.path), error)
         elif place.child.restart:
             self._restart(place, error)
         else:

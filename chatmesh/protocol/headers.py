@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 WIRE = "Chatmesh-Wire"
 """On every message of ours: the version of the wire. A message without it comes from a foreign peer."""
 
@@ -15,6 +17,15 @@ REASON = "Chatmesh-Reason"
 
 RETRY_OF = "Chatmesh-Retry-Of"
 """On a request that was a dead letter: the id that its message had, which has ended with an error."""
+
+SENT = "Chatmesh-Sent"
+"""On what goes to pods live: when it was published, in Unix milliseconds by the sender's clock."""
+
+UNIX_MS_DIGITS = 13
+"""From 2001 to 2286."""
+
+TRACEPARENT = "traceparent"
+"""On a request and on everything that is published of its answer; see `trace`."""
 
 MSG_ID = "Nats-Msg-Id"
 EXPECTED_SUBJECT_SEQUENCE = "Nats-Expected-Last-Subject-Sequence"
@@ -34,10 +45,17 @@ STREAM = "Nats-Stream"
 MARKER_REASON = "Nats-Marker-Reason"
 
 
-def own() -> dict[str, str]:
-    """Headers for a message of ours. A fresh dict each time, since the client adds to what it is given."""
-    return {WIRE: WIRE_VERSION}
+def own(traceparent: str = "") -> dict[str, str]:
+    """Headers for a message of ours, of that trace if it is of one. A fresh dict each time, since the client adds to what
+    it is given."""
+    return {WIRE: WIRE_VERSION, TRACEPARENT: traceparent} if traceparent else {WIRE: WIRE_VERSION}
 
 
 OF_DIRECT_GET = frozenset({SEQUENCE, SUBJECT, TIME_STAMP, NUM_PENDING, LAST_SEQUENCE, STREAM})
 """What the server adds to a stored message that it hands out."""
+
+
+def sent_at(head: Mapping[str, str]) -> float | None:
+    """When the message was published, in Unix seconds; None where it does not say so, or not in digits."""
+    text = head.get(SENT, "")
+    return int(text) / 1000 if len(text) == UNIX_MS_DIGITS and text.isascii() and text.isdigit() else None

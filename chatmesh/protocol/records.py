@@ -179,6 +179,8 @@ class RecordHead:
     request: dict[str, Any] | None = None
     reset: str | None = None
     resets_all: bool = False
+    traceparent: str = ""
+    """Of the message's trace; it travels in a header, not in the body."""
 
     def encode(self, chunks: Sequence[bytes], *, seq: int | None = None) -> bytes:
         """The stored body, or (with `seq`) the live one. `chunks` are encoded ResponseChunks."""

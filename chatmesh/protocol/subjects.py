@@ -8,6 +8,7 @@ from __future__ import annotations
 from chatmesh.protocol.tokens import Token
 
 EXECUTE_ALL = "chat.workflow.execute.*"
+RESPONSE_ALL = "chat.pod.*.response"
 BROADCAST_ALL = "chat.session.*.broadcast"
 POD_HEARTBEATS = "chat.pod.*.heartbeat"
 WORKER_HEARTBEATS = "chat.worker.*.heartbeat"
@@ -112,6 +113,37 @@ def registry_of(session_id: Token) -> str:
 def dead_letter(session_id: Token) -> str:
     """Requests that could not be answered, with the reason in the headers."""
     return f"chat.dead.{session_id}"
+
+
+_PATTERNS: dict[str, dict[str, str]] = {}
+"""By the second token and the fourth."""
+for _pattern in (
+    RESPONSE_ALL,
+    "chat.pod.*.health",
+    POD_HEARTBEATS,
+    "chat.worker.*.health",
+    WORKER_HEARTBEATS,
+    BROADCAST_ALL,
+    CLAIM_ALL,
+    STOP_ALL,
+    ERASED_ALL,
+    TRANSCRIPT_ALL,
+):
+    _PATTERNS.setdefault(_pattern.split(".")[1], {})[_pattern.split(".")[3]] = _pattern
+
+_BY_FIRST = {"workflow": EXECUTE_ALL, "registry": REGISTRY_ALL, "dead": DEAD_LETTERS_ALL}
+
+
+def pattern(subject: str) -> str:
+    """The subject without its ids, for a metric's label: one of a few, whatever anybody sends."""
+    if subject[:5] != "chat.":
+        first = subject.partition(".")[0]
+        return f"{first}.>" if first in {"$JS", "_INBOX"} else "other"
+    tokens = subject.split(".", 4)
+    try:
+        return _BY_FIRST.get(tokens[1]) or _PATTERNS[tokens[1]][tokens[3]]
+    except (KeyError, IndexError):
+        return "other"
 
 
 def third_token(subject: str) -> str:

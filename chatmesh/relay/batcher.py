@@ -57,6 +57,7 @@ class Batcher(Actor[Lane]):
         offset: int,
         request: dict[str, Any] | None,
         is_foreign: bool,
+        traceparent: str = "",
         max_bytes: int,
     ) -> Lane:
         """A lane whose records begin at `offset` + 1. `max_bytes` is the broker's limit for one message."""
@@ -72,6 +73,7 @@ class Batcher(Actor[Lane]):
             offset=offset,
             request=request,
             is_foreign=is_foreign,
+            traceparent=traceparent,
             buffer=Buffer(self._max_chunks, room),
             max_chunks=self._max_chunks,
             flush_seconds=self._flush_seconds,
@@ -108,6 +110,7 @@ class Batcher(Actor[Lane]):
             body,
             lane.on_acknowledged,
             seconds=STORE_SECONDS,
+            traceparent=head.traceparent,
         )
 
     async def _on_acknowledged(self, lane: Lane) -> None:

@@ -34,6 +34,7 @@ class Lane:
         offset: int,
         request: dict[str, Any] | None,
         is_foreign: bool,
+        traceparent: str = "",
         buffer: Buffer,
         max_chunks: int,
         flush_seconds: float,
@@ -46,6 +47,7 @@ class Lane:
         self.offset = offset
         self.request = request
         self.is_foreign = is_foreign
+        self._traceparent = traceparent
         self.batches = 0
         self.is_queued = False
         self.in_flight: tuple[RecordHead, list[bytes]] | None = None
@@ -56,7 +58,7 @@ class Lane:
         self._wake = wake
         self._loop = asyncio.get_running_loop()
         self._timer: asyncio.TimerHandle | None = None
-        self._inserted: deque[tuple[Token, bytes, dict[str, Any]]] = deque()
+        self._inserted: deque[tuple[Token, bytes, dict[str, Any], str]] = deque()
         self._reset: str | None = None
         self._is_ended = False
         self._failure: ChatmeshError | None = None
@@ -87,12 +89,14 @@ class Lane:
         self._is_ended = True
         self.write(chunk, urgent=True)
 
-    def insert_final(self, message_id: Token, chunk: bytes, request: dict[str, Any]) -> bool:
+    def insert_final(
+        self, message_id: Token, chunk: bytes, request: dict[str, Any], traceparent: str = ""
+    ) -> bool:
         """The whole answer, a final chunk, of another message of the session: one that was stopped in the queue. It
         gets a record of its own between ours. False: this message has ended, so the other's own turn is near."""
         if self._is_ended or self._failure is not None:
             return False
-        self._inserted.append((message_id, chunk, request))
+        self._inserted.append((message_id, chunk, request, traceparent))
         self._touch()
         return True
 
@@ -143,8 +147,16 @@ class Lane:
     def take(self) -> tuple[RecordHead, list[bytes]]:
         """The next record, which is under way from now on."""
         if self._inserted:
-            message_id, chunk, request = self._inserted.popleft()
-            head = RecordHead(self.session_id, message_id, self.offset + 1, 1, self.token, request=request)
+            message_id, chunk, request, traceparent = self._inserted.popleft()
+            head = RecordHead(
+                self.session_id,
+                message_id,
+                self.offset + 1,
+                1,
+                self.token,
+                request=request,
+                traceparent=traceparent,
+            )
             self.in_flight = (head, [chunk])
             return self.in_flight
         if self._timer is not None:
@@ -158,6 +170,7 @@ class Lane:
             self.token,
             request=self.request,
             reset=self._reset,
+            traceparent=self._traceparent,
         )
         self._reset = None
         self.in_flight = (head, self._buffer.take())

@@ -6,6 +6,7 @@ the transcript.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 
 from chatmesh.broker import Connection, Holder, Listener, Msg, Registry
@@ -65,23 +66,31 @@ class Router(Listener):
         entry = self._routes.get(head.session_id)
         targets = entry[0].targets(self._is_dead) if entry is not None else []
         live = head.encode(chunks, seq=seq)
+        message_headers = headers.own(head.traceparent) | {headers.SENT: str(int(time.time() * 1000))}
         for pod_id in targets:
-            await self._send(subjects.response(pod_id), live, "pod")
+            await self._send(subjects.response(pod_id), live, message_headers, "pod")
         if is_foreign:
             for chunk in chunks:
-                await self._send(subjects.broadcast(head.session_id), chunk, "copy")
+                await self._send(subjects.broadcast(head.session_id), chunk, message_headers, "copy")
         elif not targets:
-            await self._send(subjects.broadcast(head.session_id), live, "broadcast")
+            await self._send(subjects.broadcast(head.session_id), live, message_headers, "broadcast")
 
-    async def announce(self, record: Record, *, is_foreign: bool = False) -> None:
+    async def announce(self, record: Record, traceparent: str, *, is_foreign: bool = False) -> None:
         """Sends a record again that is stored already: whoever missed it has a chance to notice. The session is open."""
-        head = RecordHead(record.session_id, record.message_id, record.offset, record.attempt, record.token)
+        head = RecordHead(
+            record.session_id,
+            record.message_id,
+            record.offset,
+            record.attempt,
+            record.token,
+            traceparent=traceparent,
+        )
         encoded = [jsontext.encode(chunk) for chunk in record.chunks]
         await self.send(head, encoded, record.seq, is_foreign=is_foreign)
 
-    async def _send(self, subject: str, body: bytes, way: str) -> None:
+    async def _send(self, subject: str, body: bytes, message_headers: dict[str, str], way: str) -> None:
         try:
-            await self._connection.publish(subject, body, headers=headers.own())
+            await self._connection.publish(subject, body, headers=message_headers)
             metrics.routed.labels(way).inc()
         except (BrokerError, CapacityError) as error:
             metrics.errors.labels("relay", "route").inc()

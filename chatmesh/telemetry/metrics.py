@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from prometheus_client import Counter, Gauge, Histogram
 
+from chatmesh.telemetry.traffic import Sizes
+
 _FAST = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
 
 errors = Counter("chatmesh_errors_total", "Errors by room and kind.", ["room", "kind"])
@@ -11,6 +13,18 @@ errors = Counter("chatmesh_errors_total", "Errors by room and kind.", ["room", "
 broker_disconnects = Counter("chatmesh_broker_disconnects_total", "Connections to NATS lost.")
 broker_rebuilds = Counter(
     "chatmesh_broker_rebuilds_total", "Clients that closed for good and were built anew."
+)
+broker_subscriptions = Gauge("chatmesh_broker_subscriptions", "Subscriptions of this process.")
+published_bytes = Sizes(
+    "chatmesh_published_bytes",
+    "Messages handed to NATS, by subject without its ids: rate and size.",
+    "subject",
+)
+delivery_lag = Histogram(
+    "chatmesh_delivery_lag_seconds",
+    "From publish to delivery, by the clocks of two machines.",
+    ["subject"],
+    buckets=_FAST,
 )
 publish_seconds = Histogram(
     "chatmesh_publish_seconds", "From a JetStream publish to its acknowledgement.", buckets=_FAST

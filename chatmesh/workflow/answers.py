@@ -91,6 +91,7 @@ class Answers:
             offset=told.offset,
             request=asked(request) if told.records == 0 else None,
             is_foreign=task.is_foreign,
+            traceparent=task.traceparent,
             max_bytes=max_payload,
         )
         encoder = ChunkEncoder(

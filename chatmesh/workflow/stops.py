@@ -78,7 +78,7 @@ class StopListener(Listener):
                     max_text=1,
                 )
                 final = encoder.final("cancelled", time.time())
-                running.lane.insert_final(message_id, final, asked(entry.request))
+                running.lane.insert_final(message_id, final, asked(entry.request), entry.traceparent)
                 return
 
 

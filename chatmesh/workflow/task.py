@@ -15,6 +15,7 @@ class Task:
 
     delivery: Delivery
     request: WorkflowRequest
+    traceparent: str
 
     @property
     def is_foreign(self) -> bool:

@@ -16,7 +16,7 @@ from enum import Enum
 from chatmesh.broker import Broker, Delivery, MessageState
 from chatmesh.errors import ChatmeshError, FencedError
 from chatmesh.kernel.together import together
-from chatmesh.protocol import headers
+from chatmesh.protocol import headers, trace
 from chatmesh.protocol.messages import WorkflowRequest
 from chatmesh.protocol.records import Record
 from chatmesh.telemetry import get_logger, metrics
@@ -71,7 +71,10 @@ class Turns:
 
     async def take(self, delivery: Delivery, request: WorkflowRequest) -> Outcome:
         """One try to answer. Errors of the broker end it without an ack: the request comes back."""
-        task = Task(delivery, request)
+        traceparent = trace.of_request(
+            delivery.headers, delivery.body, request.session_id, request.message_id
+        )
+        task = Task(delivery, request, traceparent)
         began = time.monotonic()
         self._routes.open(request.session_id)
         try:
@@ -157,7 +160,7 @@ class Turns:
 
     async def _finish(self, task: Task, final: Record) -> Outcome:
         """The final record is stored already, and only its ack was lost. Readers may have missed it too."""
-        await self._routes.announce(final, is_foreign=task.is_foreign)
+        await self._routes.announce(final, task.traceparent, is_foreign=task.is_foreign)
         return await self._ack(task)
 
     async def _ack(self, task: Task) -> Outcome:
@@ -174,6 +177,7 @@ def _tell(task: Task, outcome: Outcome, began: float) -> None:
     log.info(
         "workflow.turn",
         **task.keys,
+        trace_id=trace.trace_id(task.traceparent),
         subject=task.delivery.subject,
         outcome=outcome.value,
         deliveries=task.delivery.deliveries,

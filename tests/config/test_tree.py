@@ -28,7 +28,7 @@ nats:
   token_file: null
   creds_file: null
   nkey_seed_file: null
-  tls: {ca_file: null, cert_file: null, key_file: null}
+  tls: {ca_file: null, cert_file: null, key_file: null, handshake_first: false}
   connect_seconds: 5
   max_reconnects: -1
   reconnect_wait_seconds: 2

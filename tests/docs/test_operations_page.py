@@ -10,6 +10,7 @@ from chatmesh.broker.streams import StreamSettings, declared
 from chatmesh.errors import Exit
 from chatmesh.protocol import headers, subjects
 from chatmesh.telemetry import metrics
+from chatmesh.telemetry.traffic import Sizes
 from tests.docs.pages import page, rows
 
 OPERATIONS, PROTOCOL = page("docs/operations.md"), page("docs/protocol.md")
@@ -49,14 +50,15 @@ def test_every_subject_and_every_header_of_ours_is_on_the_page() -> None:
     }
     cells = [cells[0].strip("`") for cells in rows(PROTOCOL.section("Subjects"))]
     assert made <= {re.sub(r"\{\w+\}", "{}", subject) for subject in cells}
-    for header in (headers.WIRE, headers.ERASE, headers.REASON, headers.RETRY_OF):
+    named = (headers.WIRE, headers.ERASE, headers.REASON, headers.RETRY_OF, headers.SENT, headers.TRACEPARENT)
+    for header in named:
         assert f"`{header}`" in PROTOCOL.section("Headers")
 
 
 def _declared() -> list[tuple[str, tuple[str, list[str]]]]:
     found = []
     for metric in vars(metrics).values():
-        if isinstance(metric, MetricWrapperBase):
+        if isinstance(metric, MetricWrapperBase | Sizes):
             family = next(iter(metric.describe()))
             name = f"{family.name}_total" if family.type == "counter" else family.name
             found.append((name, (family.type, list(metric._labelnames))))

@@ -18,6 +18,8 @@ from chatmesh.kernel import (
     StartFailed,
     State,
     Supervisor,
+    Unrepairable,
+    Unrepaired,
     real_cause,
 )
 from tests.kernel.world import Scripted, Teller, World, finish, obeys, scripted, teller, until
@@ -244,6 +246,22 @@ async def test_failure_escalates_through_nested_supervisors_to_the_caller(world:
     assert real_cause(caught.value) is BOOM
     rest = ["stopped root/in/b", "stopped root/in/a", "stopped root/in", "stopped root/c"]
     assert world.seen(EventKind.STOPPED) == rest
+
+
+async def test_what_no_restart_can_mend_ends_the_whole_tree_at_once(world: World) -> None:
+    """However deep, and however many restarts are granted."""
+    box = Mailbox[object](9)
+    inner = Child("in", lambda: world.supervisor("in", teller("a", box)))
+    task = await world.up(world.supervisor("root", scripted("b", obeys), inner))
+    crash = Unrepairable("gone for good")
+    crash.__cause__ = BOOM
+    box.send_nowait(crash)
+    with pytest.raises(Unrepaired) as caught:
+        await finish(task)
+    assert caught.value.child_path == "root/in"
+    assert real_cause(caught.value) is BOOM
+    assert world.seen(EventKind.RESTARTING) == []
+    assert world.seen(EventKind.STOPPED) == ["stopped root/in/a", "stopped root/in", "stopped root/b"]
 
 
 async def test_nested_supervisor_that_fails_to_start_again_is_retried(world: World) -> None:

@@ -1,14 +1,16 @@
-"""Another distribution of the same package stops the command with what to do, and its help still works."""
+"""Another distribution of the same package stops the command with what to do, whichever was installed last."""
 
 from __future__ import annotations
 
+import subprocess
 import sys
+import zipfile
 from pathlib import Path
 
 import pytest
 
-from chatmesh.cli.installed import refuse_others
-from chatmesh.errors import ConfigError
+from chatmesh_server.installed import others
+from tests.docs.pages import ROOT
 from tests.operate.support import Start, finished
 
 THEIRS = "chatmesh/__init__.py,sha256=x,1\nchatmesh/relay.py,sha256=y,1\n"
@@ -36,13 +38,6 @@ async def test_command_stops_beside_another_distribution_of_its_package(
     assert process.stdout == ""
 
 
-async def test_help_is_given_all_the_same(chatmesh: Start, tmp_path: Path) -> None:
-    folder = installed(tmp_path / "site", "chatmesh", THEIRS)
-    code, process = await finished(chatmesh, "--help", env={"PYTHONPATH": str(folder)})
-    assert code == 0
-    assert "usage: chatmesh" in process.stdout
-
-
 @pytest.mark.parametrize(
     ("name", "record", "top_level"),
     [
@@ -55,8 +50,7 @@ def test_whoever_provides_the_package_is_named(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, record: str, top_level: str | None
 ) -> None:
     monkeypatch.syspath_prepend(str(installed(tmp_path, name, record, top_level)))
-    with pytest.raises(ConfigError, match=f"pip uninstall {name.lower().replace('.', '-')}`"):
-        refuse_others()
+    assert others() == [name.lower().replace(".", "-")]
 
 
 @pytest.mark.parametrize(
@@ -72,4 +66,114 @@ def test_our_own_distribution_and_neighbours_are_no_trouble(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, record: str, top_level: str | None
 ) -> None:
     monkeypatch.setattr(sys, "path", [str(installed(tmp_path, name, record, top_level))])
-    refuse_others()
+    assert others() == []
+
+
+# --- the real thing: two wheels, and pip ---------------------------------------------------------------------------------
+
+
+def wheel(folder: Path, name: str, files: dict[str, str], scripts: str = "") -> Path:
+    """A wheel of those files."""
+    stem = f"{name.replace('-', '_')}-1.3"
+    info = f"{stem}.dist-info"
+    content = files | {
+        f"{info}/METADATA": f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.3\n",
+        f"{info}/WHEEL": "Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
+        f"{info}/entry_points.txt": scripts,
+    }
+    record = "".join(f"{path},,\n" for path in [*content, f"{info}/RECORD"])
+    path = folder / f"{stem}-py3-none-any.whl"
+    with zipfile.ZipFile(path, "w") as archive:
+        for at, text in (content | {f"{info}/RECORD": record}).items():
+            archive.writestr(at, text)
+    return path
+
+
+def ours(folder: Path) -> Path:
+    """Our own packages as they stand, with the commands that pyproject.toml declares."""
+    files = {
+        str(path.relative_to(ROOT)): path.read_text(encoding="utf-8")
+        for package in ("chatmesh", "chatmesh_server")
+        for path in (ROOT / package).rglob("*.py")
+    }
+    pyproject = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
+    scripts = pyproject.partition("[project.scripts]")[2].partition("[tool")[0].replace('"', "")
+    return wheel(folder, "chatmesh-server", files, f"[console_scripts]{scripts}")
+
+
+def theirs(folder: Path) -> Path:
+    """Somebody else's `chatmesh`, which would not like to be imported."""
+    return wheel(folder, "chatmesh", {"chatmesh/__init__.py": "raise RuntimeError('theirs')\n"})
+
+
+@pytest.fixture(scope="module")
+def environment(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An empty virtual environment; what both wheels need comes from this one's packages."""
+    folder = tmp_path_factory.mktemp("environment")
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", folder], check=True)
+    site = next(folder.glob("lib/python*/site-packages"))
+    installed_here = next(path for path in sys.path if path.endswith("site-packages"))
+    # Last on the path, and without the editable chatmesh of this one, which would be found through a .pth.
+    (site / "needed.pth").write_text(f"{installed_here}\n")
+    return folder
+
+
+def pip(environment: Path, *arguments: str | Path) -> None:
+    command = [sys.executable, "-m", "pip", "--python", environment / "bin/python", "--quiet", *arguments]
+    subprocess.run(command, check=True, capture_output=True)
+
+
+def install(environment: Path, *wheels: Path) -> None:
+    """One after the other, into what has neither."""
+    for name in ("chatmesh", "chatmesh-server"):
+        remove(environment, name)
+    for path in wheels:
+        pip(environment, "install", "--no-deps", "--no-index", path)
+
+
+def remove(environment: Path, name: str) -> None:
+    site = next(environment.glob("lib/python*/site-packages"))
+    if (site / f"{name.replace('-', '_')}-1.3.dist-info").exists():
+        pip(environment, "uninstall", "--yes", name)
+
+
+def run(environment: Path, *command: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [environment / "bin" / command[0], *command[1:]],
+        cwd=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+WAYS = [
+    ("chatmesh", "version"),
+    ("chatmesh-server", "version"),
+    ("python", "-m", "chatmesh_server", "version"),
+]
+
+
+def test_both_are_noticed_whichever_was_installed_last(environment: Path, tmp_path: Path) -> None:
+    our_wheel, their_wheel = ours(tmp_path), theirs(tmp_path)
+    for order in ((their_wheel, our_wheel), (our_wheel, their_wheel)):
+        install(environment, *order)
+        for command in WAYS:
+            done = run(environment, *command)
+            assert (done.returncode, done.stdout) == (2, ""), done
+            assert "pip uninstall chatmesh`" in done.stderr
+            assert "pip install --force-reinstall --no-deps chatmesh-server" in done.stderr
+            assert "Traceback" not in done.stderr
+
+
+def test_what_is_left_after_theirs_was_uninstalled_says_how_to_mend_it(
+    environment: Path, tmp_path: Path
+) -> None:
+    our_wheel = ours(tmp_path)
+    install(environment, our_wheel, theirs(tmp_path))
+    remove(environment, "chatmesh")
+    done = run(environment, "chatmesh", "version")
+    assert done.returncode == 2
+    assert "pip install --force-reinstall --no-deps chatmesh-server" in done.stderr
+    pip(environment, "install", "--no-deps", "--no-index", "--force-reinstall", our_wheel)
+    assert run(environment, "chatmesh", "version").stdout.startswith("chatmesh ")

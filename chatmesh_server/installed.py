@@ -1,30 +1,21 @@
 """Whether another distribution has put its files where ours are: PyPI's `chatmesh` is another project with our import name.
 
 Two distributions of one package overwrite each other's files, in the order in which they were installed, and what then
-runs is neither of them.
+runs is neither of them. So this stands outside that package and imports nothing of it.
 """
 
 from __future__ import annotations
 
 from importlib.metadata import Distribution, distributions
 
-from chatmesh.errors import ConfigError
-
 OURS = "chatmesh-server"
 PACKAGE = "chatmesh"
 
 
-def refuse_others() -> None:
-    """Raises ConfigError where another installed distribution provides the package. Takes a few milliseconds: of most
-    distributions it reads one short file."""
-    others = sorted({name for name in map(_name, filter(_provides_package, distributions())) if name != OURS})
-    if others:
-        names = " ".join(others)
-        raise ConfigError(
-            f"another distribution provides the Python package {PACKAGE!r} too: {names}",
-            mend=f"Run `pip uninstall {names}`, then `pip install --force-reinstall --no-deps {OURS}`: one has "
-            "overwritten files of the other.",
-        )
+def others() -> list[str]:
+    """The other installed distributions that provide the package. Takes a few milliseconds: of most distributions it
+    reads one short file."""
+    return sorted({name for name in map(_name, filter(_provides_package, distributions())) if name != OURS})
 
 
 def _provides_package(distribution: Distribution) -> bool:
