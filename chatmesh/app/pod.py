@@ -14,7 +14,16 @@ from chatmesh.app.process import Process
 from chatmesh.hub import BroadcastInbox, EventStreams, Hub, HubSettings, Lookout, Mender, Pulse, ResponseInbox
 from chatmesh.hub.channel import Channel
 from chatmesh.hub.leaving import leave
-from chatmesh.ingress import Erasing, History, Ingress, IngressSettings, Intake, IntakeSettings, Stopping
+from chatmesh.ingress import (
+    Admission,
+    Erasing,
+    History,
+    Ingress,
+    IngressSettings,
+    Intake,
+    IntakeSettings,
+    Stopping,
+)
 from chatmesh.kernel import Child, Mailbox
 from chatmesh.presence import Beacon, HealthResponder, Holdings, IdentityGuard, Roster, RosterKeeper, Vitals
 from chatmesh.protocol import subjects
@@ -84,25 +93,29 @@ def _server(process: Process, hub: Hub, streams: EventStreams, roster: Roster) -
     config, broker = process.config, process.broker
     limit = config.sessions.queue_limit
     stopping = Stopping(broker.queue, broker.transcript, queue_limit=limit)
-    ingress = Ingress(
+    admission = Admission(
         Intake(
             broker.queue,
             broker.transcript,
             IntakeSettings(config.sessions.on_busy, limit),
             full=lambda: broker.storage.full,
         ),
-        History(broker.queue, broker.transcript, broker.sessions, queue_limit=limit),
         stopping,
-        Erasing(broker.queue, broker.transcript, stopping, queue_limit=limit),
-        IngressSettings(config.http.max_body_bytes, config.http.request_timeout_seconds),
         pod_id=process.id,
         default_model=config.default_model,
-        inline=streams.inline,
         expect=hub.expect,
         models=lambda: roster.models(time.monotonic()),
         max_payload=lambda: broker.connection.max_payload,
         is_open=lambda: not process.is_draining,
         is_connected=lambda: broker.connection.is_connected,
+    )
+    ingress = Ingress(
+        admission,
+        History(broker.queue, broker.transcript, broker.sessions, queue_limit=limit),
+        stopping,
+        Erasing(broker.queue, broker.transcript, stopping, queue_limit=limit),
+        IngressSettings(config.http.max_body_bytes, config.http.request_timeout_seconds),
+        inline=streams.inline,
     )
     routes = [
         *ingress.routes,

@@ -3,10 +3,20 @@
 In: HTTP. Out: requests in the work queue, problem answers, history.
 """
 
+from chatmesh.ingress.admission import Admission
 from chatmesh.ingress.erasing import Erasing
 from chatmesh.ingress.history import History
 from chatmesh.ingress.intake import Intake, IntakeSettings
 from chatmesh.ingress.routes import Ingress, IngressSettings
 from chatmesh.ingress.stopping import Stopping
 
-__all__ = ["Erasing", "History", "Ingress", "IngressSettings", "Intake", "IntakeSettings", "Stopping"]
+__all__ = [
+    "Admission",
+    "Erasing",
+    "History",
+    "Ingress",
+    "IngressSettings",
+    "Intake",
+    "IntakeSettings",
+    "Stopping",
+]

@@ -9,11 +9,11 @@ from dataclasses import dataclass
 
 from chatmesh.errors import ProtocolError
 from chatmesh.ingress import operations
+from chatmesh.ingress.admission import Admission
 from chatmesh.ingress.answers import MessageAccepted, MessageStopping, SessionErasing
 from chatmesh.ingress.bodies import DEFAULT_PAGE, MAX_PAGE, PostMessage, parse_post
 from chatmesh.ingress.erasing import Erasing
 from chatmesh.ingress.history import History
-from chatmesh.ingress.intake import RETRY_AFTER_SECONDS, Intake
 from chatmesh.ingress.stopping import Stopping
 from chatmesh.protocol import trace
 from chatmesh.protocol.headers import TRACEPARENT
@@ -27,9 +27,6 @@ from chatmesh.web.request import REQUEST_ID
 
 log = get_logger("ingress")
 
-REQUEST_MARGIN = 512
-"""What the transcript's first record has around the request's text."""
-
 Inline = Callable[[Request, Token, Token, Mapping[str, str]], Awaitable[Response]]
 
 
@@ -42,40 +39,24 @@ class IngressSettings:
 
 
 class Ingress:
-    """`inline` serves an answer in the answer to its POST; `expect` tells the hub that one is on its way; `models` are
-    the served ones (None: nobody knows yet); `max_payload` is the broker's limit; `is_open`: new messages are taken;
-    `is_connected`: as far as is known, the broker is there. Where it is not, nobody has to wait for that answer."""
+    """`inline` serves an answer in the answer to its POST."""
 
     def __init__(
         self,
-        intake: Intake,
+        admission: Admission,
         history: History,
         stopping: Stopping,
         erasing: Erasing,
         settings: IngressSettings,
         *,
-        pod_id: Token,
-        default_model: str,
         inline: Inline,
-        expect: Callable[[Token, Token], None],
-        models: Callable[[], set[str] | None],
-        max_payload: Callable[[], int],
-        is_open: Callable[[], bool],
-        is_connected: Callable[[], bool],
     ) -> None:
-        self._intake = intake
+        self._admission = admission
         self._history = history
         self._stopping = stopping
         self._erasing = erasing
         self._settings = settings
-        self._pod_id = pod_id
-        self._default_model = default_model
         self._inline = inline
-        self._expect = expect
-        self._models = models
-        self._max_payload = max_payload
-        self._is_open = is_open
-        self._is_connected = is_connected
 
     @property
     def routes(self) -> list[Route]:
@@ -92,12 +73,8 @@ class Ingress:
         ]
 
     async def post_message(self, http: Request) -> Response:
-        began = time.monotonic()
         session_id = _token(http, "session_id")
-        if not self._is_open():
-            raise Problem(
-                503, "not_ready", "This pod takes no messages now.", retry_after_seconds=RETRY_AFTER_SECONDS
-            )
+        self._admission.check_open()
         if http.content_type != "application/json":
             raise Problem(415, "not_json_type", f"Send application/json, not {http.content_type}.")
         data = await read_body(
@@ -105,24 +82,8 @@ class Ingress:
         )
         body, context = parse_post(data)
         request, may_be_known = self._request(http, session_id, body, context)
-        self._check_model(request)
-        self._check_size(request)
-        self._check_broker()
-        traceparent = trace.parse(http.headers.getall(TRACEPARENT, [])) or trace.fresh()
-        accepted = await self._intake.accept(request, may_be_known=may_be_known, traceparent=traceparent)
-        if accepted.interrupts:
-            await self._stopping.interrupt(session_id, request.message_id)
-        if not accepted.is_duplicate:
-            self._expect(session_id, request.message_id)
-        log.info(
-            "ingress.accepted",
-            session_id=session_id,
-            message_id=request.message_id,
-            correlation_id=request.correlation_id,
-            trace_id=trace.trace_id(traceparent),
-            pod_id=self._pod_id,
-            duplicate=accepted.is_duplicate,
-            latency_ms=round((time.monotonic() - began) * 1000, 1),
+        accepted = await self._admission.admit(
+            request, may_be_known=may_be_known, traceparent=traceparent_of(http)
         )
         message_id = request.message_id
         if "text/event-stream" in http.headers.get("Accept", ""):
@@ -141,18 +102,18 @@ class Ingress:
     async def get_messages(self, http: Request) -> Response:
         session_id = _token(http, "session_id")
         limit = _limit(http)
-        self._check_broker()
+        self._admission.check_broker()
         return json_response(await self._history.page(session_id, limit=limit, after=http.query.get("after")))
 
     async def get_message(self, http: Request) -> Response:
         session_id, message_id = _token(http, "session_id"), _token(http, "message_id")
-        self._check_broker()
+        self._admission.check_broker()
         return json_response(await self._history.message(session_id, message_id))
 
     async def delete_message(self, http: Request) -> Response:
         """Stop it. 202 while it is being stopped, 200 with its state once it has ended."""
         session_id, message_id = _token(http, "session_id"), _token(http, "message_id")
-        self._check_broker()
+        self._admission.check_broker()
         if await self._stopping.stop(session_id, message_id):
             answer: MessageStopping = {
                 "message_id": message_id,
@@ -164,26 +125,16 @@ class Ingress:
 
     async def get_sessions(self, http: Request) -> Response:
         limit = _limit(http)
-        self._check_broker()
+        self._admission.check_broker()
         return json_response(await self._history.sessions(limit=limit, after=http.query.get("after", "")))
 
     async def delete_session(self, http: Request) -> Response:
         """Erase it: 202, and from then on reads are 404."""
         session_id = _token(http, "session_id")
-        self._check_broker()
+        self._admission.check_broker()
         await self._erasing.erase(session_id)
         answer: SessionErasing = {"session_id": session_id, "status": "erasing"}
         return json_response(answer, status=202)
-
-    def _check_broker(self) -> None:
-        """Before anything is sent, so that it is true. What the broker's end interrupts is found out where it happens."""
-        if not self._is_connected():
-            raise Problem(
-                503,
-                "broker_away",
-                "NATS is away: nothing was accepted, read, stopped or erased.",
-                retry_after_seconds=RETRY_AFTER_SECONDS,
-            )
 
     # --- a message -------------------------------------------------------------------------------------------------
 
@@ -211,24 +162,10 @@ class Ingress:
         )
         return request, given is not None
 
-    def _check_model(self, request: WorkflowRequest) -> None:
-        """While no worker was heard of, a message is accepted and waits."""
-        known = self._models()
-        model = request.model or self._default_model
-        if known is not None and model not in known:
-            raise Problem(
-                422,
-                "unknown_model",
-                f"No worker serves the model {model!r:.80}. Served: {', '.join(sorted(known))}.",
-                more={"models": sorted(known)},
-            )
 
-    def _check_size(self, request: WorkflowRequest) -> None:
-        size, most = len(request.encode()), self._max_payload() - REQUEST_MARGIN
-        if size > most:
-            raise Problem(
-                413, "too_large", f"The message takes {size} bytes on its way; the broker takes {most}."
-            )
+def traceparent_of(http: Request) -> str:
+    """The client's trace, or a fresh one."""
+    return trace.parse(http.headers.getall(TRACEPARENT, [])) or trace.fresh()
 
 
 def _token(http: Request, name: str) -> Token:

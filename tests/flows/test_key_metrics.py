@@ -7,6 +7,7 @@ import re
 from collections.abc import Callable
 
 from nats.aio.client import Client
+from prometheus_client import REGISTRY
 
 from tests.faults.support import Pod, arguments
 from tests.support.broker import Broker
@@ -15,6 +16,11 @@ from tests.support.processes import Process
 from tests.support.proxy import FaultProxy
 from tests.support.reading import events, post
 from tests.support.waiting import eventually
+
+
+def lost() -> float:
+    """Connections of this process that were lost so far."""
+    return REGISTRY.get_sample_value("chatmesh_broker_disconnects_total") or 0.0
 
 
 def samples(text: str, name: str) -> dict[str, float]:
@@ -96,7 +102,8 @@ async def test_process_has_one_connection_whatever_it_does(broker: Broker) -> No
         running(proxy.url, id="me") as mesh,
         client_of(mesh) as client,
     ):
-        for _ in range(2):
+        before = lost()
+        for cuts in (1, 2):
             for session in ("a", "b", "c"):
                 await post(client, session, model="count", max_tokens=50)
             for session in ("a", "b", "c"):
@@ -104,4 +111,5 @@ async def test_process_has_one_connection_whatever_it_does(broker: Broker) -> No
                     await stream.read_finals()
                     assert proxy.connections == 1
             proxy.cut()
+            await eventually(lambda cuts=cuts: lost() == before + cuts)
             await eventually(lambda: mesh.is_ready and proxy.connections == 1)

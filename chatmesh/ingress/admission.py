@@ -1,0 +1,117 @@
+"""Lets a message in, whatever the format it came in: may it be answered, does it fit, is somebody there to keep it?
+
+In: a request that its route has read and understood. Out: the same, durable; or a Problem, and nothing was accepted.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+from chatmesh.ingress.intake import RETRY_AFTER_SECONDS, Accepted, Intake
+from chatmesh.ingress.stopping import Stopping
+from chatmesh.protocol import trace
+from chatmesh.protocol.messages import WorkflowRequest
+from chatmesh.protocol.tokens import Token
+from chatmesh.telemetry import get_logger
+from chatmesh.web import Problem
+
+log = get_logger("ingress")
+
+REQUEST_MARGIN = 512
+"""What the transcript's first record has around the request's text."""
+
+
+class Admission:
+    """`expect` tells the hub that an answer is on its way; `models` are the served ones (None: nobody knows yet);
+    `max_payload` is the broker's limit; `is_open`: new messages are taken; `is_connected`: as far as is known, the broker
+    is there. Where it is not, nobody has to wait for that answer."""
+
+    def __init__(
+        self,
+        intake: Intake,
+        stopping: Stopping,
+        *,
+        pod_id: Token,
+        default_model: str,
+        expect: Callable[[Token, Token], None],
+        models: Callable[[], set[str] | None],
+        max_payload: Callable[[], int],
+        is_open: Callable[[], bool],
+        is_connected: Callable[[], bool],
+    ) -> None:
+        self._intake = intake
+        self._stopping = stopping
+        self._pod_id = pod_id
+        self._default_model = default_model
+        self._expect = expect
+        self._models = models
+        self._max_payload = max_payload
+        self._is_open = is_open
+        self._is_connected = is_connected
+
+    @property
+    def served_models(self) -> list[str]:
+        """By name; none while no worker was heard of."""
+        return sorted(self._models() or ())
+
+    def check_open(self) -> None:
+        """Before a body is read. Problem 503 `not_ready`."""
+        if not self._is_open():
+            raise Problem(
+                503, "not_ready", "This pod takes no messages now.", retry_after_seconds=RETRY_AFTER_SECONDS
+            )
+
+    def check_broker(self) -> None:
+        """Before anything is sent, so that it is true. What the broker's end interrupts is found out where it happens.
+        Problem 503 `broker_away`."""
+        if not self._is_connected():
+            raise Problem(
+                503,
+                "broker_away",
+                "NATS is away: nothing was accepted, read, stopped or erased.",
+                retry_after_seconds=RETRY_AFTER_SECONDS,
+            )
+
+    async def admit(self, request: WorkflowRequest, *, may_be_known: bool, traceparent: str) -> Accepted:
+        """Returns once the message is durable. `may_be_known`: its id came from the client. Problem 413 `too_large`, 422
+        `unknown_model`, and what Intake raises."""
+        began = time.monotonic()
+        self._check_model(request)
+        self._check_size(request)
+        self.check_broker()
+        accepted = await self._intake.accept(request, may_be_known=may_be_known, traceparent=traceparent)
+        if accepted.interrupts:
+            await self._stopping.interrupt(request.session_id, request.message_id)
+        if not accepted.is_duplicate:
+            self._expect(request.session_id, request.message_id)
+        log.info(
+            "ingress.accepted",
+            session_id=request.session_id,
+            message_id=request.message_id,
+            correlation_id=request.correlation_id,
+            trace_id=trace.trace_id(traceparent),
+            pod_id=self._pod_id,
+            duplicate=accepted.is_duplicate,
+            latency_ms=round((time.monotonic() - began) * 1000, 1),
+        )
+        return accepted
+
+    def _check_model(self, request: WorkflowRequest) -> None:
+        """While no worker was heard of, a message is accepted and waits."""
+        known = self._models()
+        model = request.model or self._default_model
+        if known is not None and model not in known:
+            raise Problem(
+                422,
+                "unknown_model",
+                f"No worker serves the model {model!r:.80}. Served: {', '.join(sorted(known))}.",
+                more={"models": sorted(known)},
+            )
+
+    def _check_size(self, request: WorkflowRequest) -> None:
+        size, most = len(request.encode()), self._max_payload() - REQUEST_MARGIN
+        if size > most:
+            raise Problem(
+                413, "too_large", f"The message takes {size} bytes on its way; the broker takes {most}."
+            )
