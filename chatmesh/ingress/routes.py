@@ -17,6 +17,7 @@ from chatmesh.ingress.intake import Intake
 from chatmesh.ingress.stopping import Stopping
 from chatmesh.protocol.jsontext import clean_text
 from chatmesh.protocol.messages import WorkflowRequest
+from chatmesh.protocol.model_names import is_served
 from chatmesh.protocol.timestamps import iso
 from chatmesh.protocol.tokens import Token, is_token, new_message_id, token
 from chatmesh.telemetry import get_logger
@@ -188,7 +189,7 @@ class Ingress:
         """While no worker was heard of, a message is accepted and waits."""
         known = self._models()
         model = request.model or self._default_model
-        if known is not None and model not in known:
+        if known is not None and not is_served(model, known):
             raise Problem(
                 422,
                 "unknown_model",
