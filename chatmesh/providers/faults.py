@@ -91,9 +91,10 @@ def of_status(status: int, headers: Mapping[str, str], body: bytes, now: float) 
     said = _said(body)
     name = _name(said)
     code, may_pass = _by_status(status)
-    if name in _NAMED and (status == 429 or code == "provider_refused"):
-        # A used-up quota is a 429 that waiting does not mend.
-        code, may_pass = _NAMED[name][0], may_pass and _NAMED[name][1]
+    if name == "insufficient_quota":
+        may_pass = False  # a 429 that waiting does not mend
+    if name and code == "provider_refused":
+        code = _NAMED[name][0]  # some say 400 for a wrong key
     return _error(code, said, may_pass=may_pass, wait_seconds=retry_after(headers, now), status=status)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing, asynccontextmanager
 from typing import Any, cast
@@ -12,6 +13,8 @@ from chatmesh.errors import ProviderError
 from chatmesh.providers import Delta, Prompt, Provider, Resume
 
 PROMPT = Prompt("m", "hi")
+
+PATIENCE_SECONDS = 30
 
 
 @asynccontextmanager
@@ -29,9 +32,10 @@ def begun(provider: Provider, prompt: Prompt = PROMPT, resume: Resume | None = N
 
 
 async def said(provider: Provider, prompt: Prompt = PROMPT, resume: Resume | None = None) -> list[Delta]:
-    """Everything, up to the delta with a finish reason, as a generation reads it."""
+    """Everything, up to the delta with a finish reason, as a generation reads it. Fails where that takes longer than any
+    of the times in a test that wants one to be short."""
     found: list[Delta] = []
-    async with begun(provider, prompt, resume) as deltas:
+    async with asyncio.timeout(PATIENCE_SECONDS), begun(provider, prompt, resume) as deltas:
         async for delta in deltas:
             found.append(delta)
             if delta.finish_reason is not None:

@@ -21,9 +21,9 @@ SETTINGS = Settings(
     api_key="sk-hunter2-Zq",
     api_version="2023-06-01",
     connect_seconds=5,
-    first_token_seconds=20,
-    idle_seconds=20,
-    total_seconds=60,
+    first_token_seconds=60,
+    idle_seconds=60,
+    total_seconds=120,
     retries=2,
 )
 

@@ -120,6 +120,8 @@ async def test_who_stops_reading_ends_the_connection_and_gets_a_new_one(dialect:
     ):
         async with begun(model) as deltas:
             assert (await anext(deltas)).text == "a "
+        # Not some time later, when the interpreter finds nobody who holds it.
+        assert model._upstream._client._transport._pool.connections == []  # type: ignore[attr-defined]
         await eventually(lambda: server.left == [True], timeout=5)
         assert text(await said(model)) == "new"
         assert server.connections == 2
@@ -287,9 +289,15 @@ async def test_server_that_says_when_to_come_back_is_obeyed(dialect: Dialect, he
     assert len(server.asked) == 2
 
 
-async def test_server_that_says_to_come_back_tomorrow_is_not_waited_for(dialect: Dialect) -> None:
-    script = status(429, {}, Retry_After="86400")
-    async with upstream(script) as server, closing(dialect.provider(server.url)) as model:
+@pytest.mark.parametrize(("seconds", "total_seconds"), [("3600", 80_000), ("50", 40)])
+async def test_server_that_says_to_come_back_too_late_is_not_waited_for(
+    dialect: Dialect, seconds: str, total_seconds: float
+) -> None:
+    script = status(429, {}, Retry_After=seconds)
+    async with (
+        upstream(script) as server,
+        closing(dialect.provider(server.url, total_seconds=total_seconds)) as model,
+    ):
         assert (await failure(model)).code == "provider_rate_limited"
     assert len(server.asked) == 1
 

@@ -30,24 +30,22 @@ def model(dialect: Dialect, url: str, **more: object) -> str:
 
 
 async def test_answer_of_a_server_reaches_the_reader_with_its_usage(broker: Broker, dialect: Dialect) -> None:
-    async with (
-        upstream(stream(dialect.answer("grün ", "🙂"))) as server,
-        running(broker.url, model(dialect, server.url), id="me") as mesh,
-        client_of(mesh) as http,
-        events(http, "s") as reader,
-    ):
-        await post(http, "s", "hi", model="m", max_tokens=9)
-        reading = await reader.read_finals()
-        assert reading.text == "grün 🙂"
-        metadata = reading.finals[0]["metadata"]
-        assert (metadata["finish_reason"], metadata["model"]) == ("stop", "m")
-        assert metadata["usage"] == {"prompt_tokens": 11, "completion_tokens": 7, "total_tokens": 18}
-        assert server.asked[0].body["model"] == "m"
-        assert server.asked[0].body["max_tokens"] == 9
-        assert server.open == 1
-    await eventually(
-        lambda: server.open == 0, timeout=5, message="the connections that a worker leaves behind"
-    )
+    async with upstream(stream(dialect.answer("grün ", "🙂"))) as server:
+        async with (
+            running(broker.url, model(dialect, server.url), id="me") as mesh,
+            client_of(mesh) as http,
+            events(http, "s") as reader,
+        ):
+            await post(http, "s", "hi", model="m", max_tokens=9)
+            reading = await reader.read_finals()
+            assert server.open == 1
+        await eventually(lambda: server.open == 0, timeout=5, message="no connection of a worker that left")
+    assert reading.text == "grün 🙂"
+    metadata = reading.finals[0]["metadata"]
+    assert (metadata["finish_reason"], metadata["model"]) == ("stop", "m")
+    assert metadata["usage"] == {"prompt_tokens": 11, "completion_tokens": 7, "total_tokens": 18}
+    assert server.asked[0].body["model"] == "m"
+    assert server.asked[0].body["max_tokens"] == 9
 
 
 async def test_stop_reaches_the_server_of_a_silent_model(broker: Broker, dialect: Dialect) -> None:
