@@ -60,8 +60,8 @@ class Upstream:
             max_keepalive_connections=settings.concurrency,
             keepalive_expiry=30,
         )
-        # Reading has deadlines of its own: httpx knows one for each read, whatever comes in it.
-        timeout = httpx.Timeout(settings.connect_seconds, read=None)
+        # All else has deadlines of our own: httpx knows one for each read, whatever comes in it.
+        timeout = httpx.Timeout(None, connect=settings.connect_seconds)
         about = {"Content-Type": _JSON, "Accept": "text/event-stream", "Accept-Encoding": "identity"}
         self._client = httpx.AsyncClient(
             limits=limits, timeout=timeout, verify=_certificates(), headers={**about, **headers}
@@ -191,10 +191,6 @@ class Upstream:
     def _failed(self, error: httpx.HTTPError, *, has_said: bool) -> UpstreamError:
         """Never with the error as its cause: h11 quotes a header that it does not like, and one of them is the key."""
         log.info("providers.broken", model=self._settings.name, error=type(error).__name__)
-        if isinstance(error, httpx.PoolTimeout):
-            return UpstreamError(
-                "every connection to the model's server is in use", code="provider_overloaded"
-            )
         if not isinstance(error, httpx.NetworkError | httpx.TimeoutException | httpx.RemoteProtocolError):
             return invalid("the model's server can't be spoken to")
         return incomplete() if has_said else unreachable()
