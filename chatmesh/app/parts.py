@@ -8,16 +8,22 @@ from typing import Any
 from chatmesh.broker import Address, StreamSettings
 from chatmesh.config import Config
 from chatmesh.config.connection import TlsConfig
+from chatmesh.config.models import ModelConfig
 from chatmesh.devbroker import EmbeddedServer
 from chatmesh.devbroker.service import EmbeddedBroker
 from chatmesh.errors import ConfigError
+from chatmesh.protocol.model_names import is_pattern
 from chatmesh.protocol.tokens import Token
-from chatmesh.providers import Catalogue, Continuation, Provider
+from chatmesh.providers import Catalogue, Continuation, Model, Provider
 from chatmesh.providers.demo import Demo
 from chatmesh.providers.python import Python, load_function
+from chatmesh.providers.settings import Settings as UpstreamSettings
 from chatmesh.web import ServerSettings
 
 GIB = 1024**3
+
+OPENAI_URL = "https://api.openai.com/v1"
+ANTHROPIC_URL = "https://api.anthropic.com"
 
 
 def address(config: Config, name: Token, embedded: EmbeddedBroker | None) -> Address:
@@ -88,14 +94,47 @@ def embedded_broker(config: Config) -> EmbeddedBroker:
 def catalogue(config: Config) -> Catalogue:
     """The models that this process's workers serve. Raises ConfigError where a function can't be imported."""
     demo = Demo(config.demo.tokens_per_second)
-    models: dict[str, Provider] = {}
-    for name, model in config.served_models.items():
-        if model.function is None:
-            models[name] = demo
-        else:
-            function = load_function(model.function, where=f"models.{name}.function")
-            models[name] = Python(function, Continuation(model.continuation or Continuation.RESTART))
+    models = [
+        Model((name, *model.aliases), model.provider, _provider(name, model, demo, config.worker.concurrency))
+        for name, model in config.served_models.items()
+    ]
     return Catalogue(models, config.default_model)
+
+
+def _provider(name: str, model: ModelConfig, demo: Demo, concurrency: int) -> Provider:
+    match model.provider:
+        case "openai":
+            from chatmesh.providers.openai import Openai  # noqa: PLC0415 - httpx costs a start 0.1 s and 5 MB
+
+            return Openai(_upstream(name, model, concurrency, OPENAI_URL))
+        case "anthropic":
+            from chatmesh.providers.anthropic import Anthropic  # noqa: PLC0415 - the same
+
+            return Anthropic(_upstream(name, model, concurrency, ANTHROPIC_URL))
+        case "python":
+            function = load_function(str(model.function), where=f"models.{name}.function")
+            return Python(function, Continuation(model.continuation or Continuation.RESTART))
+        case _:
+            return demo
+
+
+def _upstream(name: str, model: ModelConfig, concurrency: int, base_url: str) -> UpstreamSettings:
+    return UpstreamSettings(
+        name,
+        model.base_url or base_url,
+        # What a pattern stands for goes to the server under the name that was asked for.
+        model.model or (None if is_pattern(name) else name),
+        concurrency,
+        api_key=model.api_key.get_secret_value() if model.api_key is not None else None,
+        continuation=Continuation(model.continuation or Continuation.OVERLAP),
+        max_tokens=model.max_tokens,
+        api_version=model.api_version,
+        connect_seconds=model.connect_seconds,
+        first_token_seconds=model.first_token_seconds,
+        idle_seconds=model.idle_seconds,
+        total_seconds=model.total_seconds,
+        retries=model.retries,
+    )
 
 
 def _tls_context(tls: TlsConfig) -> ssl.SSLContext:

@@ -1,6 +1,6 @@
 """The worker's subtree.
 
-identity ─ roster ─ router ─ batcher ─ leases ─ stop-sweep ─ stops ─ health ─ beacon ─ desk ─ puller
+identity ─ models ─ roster ─ router ─ batcher ─ leases ─ stop-sweep ─ stops ─ health ─ beacon ─ desk ─ puller
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ import time
 
 from chatmesh.app import parts
 from chatmesh.app.children import child, once
+from chatmesh.app.models import Models
 from chatmesh.app.process import Process
 from chatmesh.broker import CONSUMER, REQUESTS, Delivery, Puller
 from chatmesh.kernel import Child, Mailbox
@@ -126,6 +127,7 @@ def worker_tree(process: Process, worker_id: Token) -> list[Child]:
     watch = WorkerWatch(broker.connection, broker.requests, broker.lease_book, roster, worker_id)
     return [
         once("identity", IdentityGuard(broker.requests, subjects.worker_health(worker_id), worker_id)),
+        child("models", Models(catalogue)),
         child("pods", pods),
         child("workers", workers),
         child("router", router),

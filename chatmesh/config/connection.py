@@ -9,7 +9,8 @@ from urllib.parse import urlsplit
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, WithJsonSchema, model_validator
 from pydantic_core import PydanticCustomError
 
-from chatmesh.config.rules import RULE_BROKEN, broken_in_nats
+from chatmesh.config.broken import RULE_BROKEN
+from chatmesh.config.rules import broken_in_nats
 from chatmesh.config.section import (
     Count,
     File,

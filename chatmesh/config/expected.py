@@ -10,8 +10,8 @@ from pydantic import SecretStr
 from pydantic.fields import FieldInfo
 
 from chatmesh.config.keys import Key, Place, all_keys, plain_types
+from chatmesh.config.models import ModelConfig
 from chatmesh.config.section import Wants
-from chatmesh.config.tree import ModelConfig
 
 
 def expected_at(place: Place) -> str:

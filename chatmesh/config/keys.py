@@ -14,6 +14,7 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 from pydantic import BaseModel, SecretStr
 from pydantic.fields import FieldInfo
 
+from chatmesh.config.models import ModelConfig
 from chatmesh.config.tree import Config
 
 Place = tuple[str | int, ...]
@@ -65,9 +66,9 @@ def leaf_keys() -> Iterator[Key]:
 
 
 def kind_at(place: Place) -> Kind:
-    """Say how a value at this place is read; free options of a model and unknown keys are `OTHER`."""
-    if len(place) == 3 and place[0] == "models" and place[2] == "provider":
-        return Kind.TEXT
+    """Say how a value at this place is read; unknown keys are `OTHER`."""
+    if len(place) == 3 and place[0] == "models" and place[2] in ModelConfig.model_fields:
+        return _kind(ModelConfig.model_fields[str(place[2])].annotation)
     if isinstance(place[-1], int):
         return Kind.TEXT if kind_at(place[:-1]) is Kind.TEXTS else Kind.OTHER
     key = all_keys().get(place)  # type: ignore[arg-type]

@@ -91,4 +91,4 @@ def _places(config: Config) -> Iterator[Place]:
             yield key.path
             continue
         for name, model in config.models.items():
-            yield from (("models", name, option) for option in ("provider", *model.options))
+            yield from (("models", name, option) for option in model.keys)

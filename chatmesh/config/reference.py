@@ -8,6 +8,7 @@ from typing import Any
 
 from chatmesh.config.expected import expected
 from chatmesh.config.keys import Key, Kind, all_keys
+from chatmesh.config.models import ModelConfig, plain
 from chatmesh.config.tree import Config
 from chatmesh.config.words import written
 
@@ -41,13 +42,27 @@ def _entry(key: Key, depth: str) -> Iterator[str]:
         yield ""
     yield from _comment(depth, key.info.description or "")
     wanted = "a mapping: model name → {provider, …}" if key.kind is Kind.MODELS else expected(key.info)
-    yield from _comment(depth, f"{wanted[:1].upper()}{wanted[1:]}. {key.environment}")
+    yield from _comment(depth, f"{_upper(wanted)}. {key.environment}")
     if key.kind is Kind.MODELS:
         yield f"{depth}{key.path[-1]}:"
-        for name, model in default.items():
-            yield f"{depth}  {name}: {written(model.model_dump(exclude_none=True))}"
+        for name, model in plain(default).items():
+            yield f"{depth}  {name}: {written(model)}"
+        yield from _model_keys()
     else:
         yield f"{depth}{key.path[-1]}: {written(default)}"
+
+
+def _model_keys() -> Iterator[str]:
+    """What a model may have. In comments: a provider takes only its own keys."""
+    yield "  # another:"
+    for name, info in ModelConfig.model_fields.items():
+        yield from _comment("  #   ", f"{info.description} {_upper(expected(info))}.")
+        default = "openai" if info.is_required() else written(info.get_default())
+        yield f"  #   {name}: {default}"
+
+
+def _upper(text: str) -> str:
+    return text[:1].upper() + text[1:]
 
 
 def _comment(depth: str, text: str) -> list[str]:

@@ -6,18 +6,14 @@ wrong values elsewhere in the section instead of after them.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from typing import Any
 
-RULE_BROKEN = "chatmesh_rule"
-"""The type of pydantic's error for such a rule; `load` skips it, since it asks the rules itself."""
+from chatmesh.config.broken import Broken
+from chatmesh.config.model_rules import broken_in_models
 
-BUILT_IN_MODELS = ("demo", "echo", "count")
-
-SECRET_KEYS = (("nats", "password"), ("nats", "token"))
-"""Keys whose value is a secret. Each has a sibling `<key>_file`."""
+SECRET_KEYS = (("nats", "password"), ("nats", "token"), ("models", "*", "api_key"))
+"""Keys whose value is a secret; `*` is any name. Each has a sibling `<key>_file`."""
 
 _AUTH_METHODS = {
     "nats.user": ("user", "password", "password_file"),
@@ -27,21 +23,15 @@ _AUTH_METHODS = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Broken:
-    """A rule that doesn't hold; `path` is the key to blame, the later one of two."""
-
-    path: tuple[str, ...]
-    message: str
-
-
 def broken_rules(values: Mapping[str, Any]) -> Iterator[Broken]:
     """Give every rule that a whole tree breaks. Sections of a wrong shape are passed over; types report those."""
     nats = values.get("nats")
     if isinstance(nats, Mapping):
         yield from broken_in_nats(nats)
-    yield from _models_without_demo(values)
-    yield from _python_keys(values)
+    demo, models = values.get("demo"), values.get("models")
+    if isinstance(models, Mapping):
+        is_off = isinstance(demo, Mapping) and demo.get("enabled") is False
+        yield from broken_in_models(models, has_demo=not is_off)
 
 
 def broken_in_nats(nats: Mapping[str, Any]) -> Iterator[Broken]:
@@ -66,35 +56,3 @@ def _half_a_pair(tls: Mapping[str, Any]) -> Iterator[Broken]:
     for key, other in (("cert_file", "key_file"), ("key_file", "cert_file")):
         if tls.get(key) is not None and tls.get(other) is None:
             yield Broken(("nats", "tls", key), f"expected nats.tls.{other} beside it, got none")
-
-
-def _models_without_demo(values: Mapping[str, Any]) -> Iterator[Broken]:
-    demo, models = values.get("demo"), values.get("models")
-    if not isinstance(demo, Mapping) or demo.get("enabled") is not False or not isinstance(models, Mapping):
-        return
-    for name, model in models.items():
-        if name not in BUILT_IN_MODELS and isinstance(model, Mapping) and model.get("provider") == "demo":
-            yield Broken(
-                ("models", name, "provider"),
-                "expected a provider that is switched on, got demo beside demo.enabled: false",
-            )
-
-
-def _python_keys(values: Mapping[str, Any]) -> Iterator[Broken]:
-    """The provider python needs a function; no other provider takes its keys."""
-    models = values.get("models")
-    for name, model in models.items() if isinstance(models, Mapping) else ():
-        if not isinstance(model, Mapping):
-            continue
-        given = [key for key in ("function", "continuation") if model.get(key) is not None]
-        if model.get("provider") != "python":
-            for key in given:
-                yield Broken(
-                    ("models", name, key), f"expected it beside provider: python, got {model.get('provider')}"
-                )
-        elif "function" not in given:
-            yield Broken(
-                ("models", name, "provider"), "expected a function (module:function) beside it, got none"
-            )
-        elif not re.fullmatch(r"[\w.]+:\w+", str(model["function"])):
-            yield Broken(("models", name, "function"), f"expected module:function, got {model['function']!r}")

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 from chatmesh.config.draft import Draft, Origin
 from chatmesh.config.keys import dotted
@@ -53,18 +54,15 @@ def fill_in(text: str, environ: Mapping[str, str]) -> tuple[str, bool]:
 
 def read_secret_files(draft: Draft) -> None:
     """Put what `<key>_file` points to under `<key>`. Problems are added to the draft; secrets are in none of them."""
-    for section, key in SECRET_KEYS:
-        values = draft.values.get(section)
-        if not isinstance(values, dict):
-            continue
+    for above, key, values in _secrets(draft.values):
         name = values.get(f"{key}_file")
         if not isinstance(name, str) or not name or "\0" in name:
             continue  # absent, or of a wrong type, which the types report
-        place = (section, f"{key}_file")
+        place = (*above, f"{key}_file")
         origin = draft.origin_of(place)
         if values.get(key) is not None:
-            other = draft.origin_of((section, key))
-            message = f"expected {section}.{key} or {section}.{key}_file, got both ({other.exact})"
+            other = draft.origin_of((*above, key))
+            message = f"expected {dotted((*above, key))} or {dotted(place)}, got both ({other.exact})"
             draft.problems.append(Problem(dotted(place), origin.exact, message, "set one of them to null"))
             continue
         try:
@@ -74,8 +72,23 @@ def read_secret_files(draft: Draft) -> None:
             message = f"expected a readable file with the secret, got {name!r}: {reason}"
             draft.problems.append(Problem(dotted(place), origin.exact, message))
             continue
-        draft.veiled.add((section, key))
-        draft.origins[section, key] = Origin(origin.kind, f"{origin.where} ({key}_file)", origin.column)
+        draft.veiled.add((*above, key))
+        draft.origins[*above, key] = Origin(origin.kind, f"{origin.where} ({key}_file)", origin.column)
+
+
+def _secrets(values: dict[str, Any]) -> Iterator[tuple[tuple[str, ...], str, dict[str, Any]]]:
+    """Each key of a secret, with the path and the values of the section that it stands in."""
+    for *path, key in SECRET_KEYS:
+        sections: list[tuple[tuple[str, ...], Any]] = [((), values)]
+        for step in path:
+            sections = [
+                ((*above, name), inner)
+                for above, section in sections
+                if isinstance(section, dict)
+                for name, inner in section.items()
+                if step in ("*", name)
+            ]
+        yield from ((above, key, section) for above, section in sections if isinstance(section, dict))
 
 
 def _secret_in(path: Path) -> str:

@@ -10,14 +10,13 @@ from typing import Any
 
 from chatmesh.config.keys import Key, Kind, all_keys, dotted
 from chatmesh.config.load import Loaded
-from chatmesh.config.words import MASK, masked, written
+from chatmesh.config.words import MASK, written
 
 
 def render_show(loaded: Loaded) -> str:
-    """Write every effective value with its origin as a comment.
+    """Write every effective value with its origin as a comment; of a model, the keys that its provider takes.
 
-    A provider's options are masked by their name (api_key, token, …) and wherever a variable went into them: a secret
-    under a harmless name that stands in the file itself is shown.
+    Secrets are masked, and in `models` whatever a variable went into.
     """
     lines: list[str] = []
     for key in all_keys().values():
@@ -49,10 +48,10 @@ def _models(loaded: Loaded) -> Iterator[str]:
     yield "models:" if models else "models: {}"
     for name, model in models.items():
         yield f"  {written(name)}:"
-        for option, value in {"provider": model.provider, **model.options}.items():
+        for option in model.keys:
             path = dotted(("models", name, option))
             hidden = any(
                 veiled == path or veiled.startswith((f"{path}.", f"{path}[")) for veiled in loaded.veiled
             )
-            shown = MASK if hidden else written(masked(option, value))
+            shown = MASK if hidden else written(getattr(model, option))
             yield f"    {written(option)}: {shown}  # {loaded.origins[path].where}"

@@ -141,7 +141,10 @@ def _setting(override: str) -> Draft:
 def _shown(place: tuple[str, ...], text: str) -> str:
     """Quote a flag's value only where a known key says that it is no secret."""
     kind = kind_at(place)
-    known = kind in (Kind.TEXT, Kind.TEXTS) or (kind is Kind.OTHER and place in all_keys())
+    if place[0] == "models":
+        known = place[-1] == "provider"  # the others come with keys of models, which nobody wants to see
+    else:
+        known = kind in (Kind.TEXT, Kind.TEXTS) or (kind is Kind.OTHER and place in all_keys())
     harmless = (
         known and "@" not in text
     )  # an address may hold credentials, which is a problem, and no reason to print them

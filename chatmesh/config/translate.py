@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import Any
 
+from chatmesh.config.broken import RULE_BROKEN
 from chatmesh.config.draft import Draft, Origin
 from chatmesh.config.expected import choices, expected_at, info_at
 from chatmesh.config.keys import Place, all_keys, dotted, leaf_keys
+from chatmesh.config.models import ModelConfig
 from chatmesh.config.problems import Problem, did_you_mean, quoted
-from chatmesh.config.rules import RULE_BROKEN, broken_rules
+from chatmesh.config.rules import broken_rules
 
 
 def problems_of(errors: Iterable[Any], draft: Draft) -> Iterator[Problem]:
@@ -54,6 +56,8 @@ def _nearest_key(place: Place, origin: Origin) -> str | None:
     """Look among the section's keys first, then for a key of that very name in another section."""
     *above, name = place
     siblings = [key.path[-1] for key in all_keys().values() if key.path[:-1] == tuple(above)]
+    if above[:1] == ["models"] and len(above) == 2:
+        siblings = list(ModelConfig.model_fields)
     near = did_you_mean(str(name), siblings)
     if near:
         return near

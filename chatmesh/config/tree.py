@@ -7,24 +7,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from types import MappingProxyType
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
-from pydantic import (
-    AfterValidator,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    PlainSerializer,
-    WithJsonSchema,
-    model_validator,
-)
+from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema, model_validator
 from pydantic_core import PydanticCustomError
 
+from chatmesh.config.broken import RULE_BROKEN
 from chatmesh.config.connection import NatsConfig
 from chatmesh.config.identity import default_id
-from chatmesh.config.rules import BUILT_IN_MODELS, RULE_BROKEN, broken_rules
+from chatmesh.config.model_rules import BUILT_IN_MODELS
+from chatmesh.config.models import ModelConfig, Models, demo_only, plain
+from chatmesh.config.rules import broken_rules
 from chatmesh.config.section import (
-    Line,
     ModelName,
     Section,
     Token,
@@ -63,50 +57,6 @@ Roles = Annotated[
 ]
 
 
-class ModelConfig(Section):
-    """Who answers for a model's name. Keys beside `provider` are kept for the provider, see `options`."""
-
-    model_config = ConfigDict(extra="allow")
-
-    provider: Literal["demo", "python"] = Field(description="The provider that answers.")
-    function: Line | None = Field(
-        default=None, description="python: module:function, an async generator of the answer's text."
-    )
-    continuation: Literal["exact", "overlap", "restart"] | None = Field(
-        default=None,
-        description="python: how it goes on with a half answer. exact: says only the rest; overlap: may repeat the end, "
-        "which is trimmed; restart (null): begins anew, and readers drop what was shown.",
-    )
-
-    @property
-    def options(self) -> Mapping[str, Any]:
-        """The keys beside `provider`. May hold secrets: never to be logged."""
-        return MappingProxyType(self.model_extra or {})
-
-    def __repr_args__(self) -> list[tuple[str | None, Any]]:
-        # Nobody knows which of a provider's options is a secret, so only their names are shown.
-        return [("provider", self.provider), ("options", sorted(self.options))]
-
-    @property
-    def is_demo(self) -> bool:
-        """Whether the built-in provider answers."""
-        return self.provider == "demo"
-
-
-Models = Annotated[
-    Mapping[ModelName, ModelConfig],
-    AfterValidator(MappingProxyType),
-    PlainSerializer(
-        lambda models: {name: model.model_dump(exclude_none=True) for name, model in models.items()},
-        return_type=dict[str, Any],
-    ),
-]
-
-
-def _demo_only() -> Mapping[str, ModelConfig]:
-    return MappingProxyType({"demo": ModelConfig(provider="demo")})
-
-
 class Config(Section):
     """The whole configuration of one process."""
 
@@ -128,7 +78,7 @@ class Config(Section):
         default_factory=HeartbeatConfig, description="Pods and workers are there."
     )
     models: Models = Field(
-        default_factory=_demo_only, description="Model name → provider, and what that provider asks for."
+        default_factory=demo_only, description="Model name → provider, and what that provider asks for."
     )
     default_model: ModelName = Field(default="demo", description="The model of a request that names none.")
     demo: DemoConfig = Field(
@@ -158,7 +108,6 @@ class Config(Section):
     @model_validator(mode="after")
     def _holds_together(self) -> Config:
         demo = {"enabled": self.demo.enabled}
-        models = {name: model.model_dump(exclude_none=True) for name, model in self.models.items()}
-        for problem in broken_rules({"demo": demo, "models": models}):
+        for problem in broken_rules({"demo": demo, "models": plain(self.models)}):
             raise PydanticCustomError(RULE_BROKEN, "{text}", {"text": problem.message})
         return self

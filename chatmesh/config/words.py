@@ -14,9 +14,6 @@ from chatmesh.config.yaml_text import plain_value
 
 MASK = "***"
 _PLAIN = re.compile(r"[A-Za-z0-9./_][A-Za-z0-9./_:+@-]*")
-_SECRET_NAME = re.compile(
-    r"(^|_|-)(api_?key|key|token|secret|password|passwd|authorization|credentials?)$", re.IGNORECASE
-)
 
 
 def written(value: Any) -> str:
@@ -34,17 +31,6 @@ def written(value: Any) -> str:
     if isinstance(value, tuple | list):
         return "[" + ", ".join(map(written, value)) + "]"
     return _text(str(value) if isinstance(value, Path) else value)
-
-
-def masked(name: str, value: Any) -> Any:
-    """Replace what a provider's option may hold in secrets, at any depth, by the name under which it stands."""
-    if _SECRET_NAME.search(name):
-        return SecretStr("")
-    if isinstance(value, Mapping):
-        return {key: masked(str(key), item) for key, item in value.items()}
-    if isinstance(value, list):
-        return [masked("", item) for item in value]
-    return value
 
 
 def _text(text: str) -> str:

@@ -150,7 +150,7 @@ class _Reader:
             )
         if filled or kind is Kind.SECRET:
             self.draft.veiled.add(place)
-        if kind is not Kind.OTHER or (place[0] == "models" and filled):
+        if kind is not Kind.OTHER:
             return text
         return plain_value(text) if filled or node.style is None else text
 

@@ -12,6 +12,7 @@ from chatmesh.ingress.intake import RETRY_AFTER_SECONDS, Accepted, Intake
 from chatmesh.ingress.stopping import Stopping
 from chatmesh.protocol import trace
 from chatmesh.protocol.messages import WorkflowRequest
+from chatmesh.protocol.model_names import is_served
 from chatmesh.protocol.tokens import Token
 from chatmesh.telemetry import get_logger
 from chatmesh.web import Problem
@@ -101,7 +102,7 @@ class Admission:
         """While no worker was heard of, a message is accepted and waits."""
         known = self._models()
         model = request.model or self._default_model
-        if known is not None and model not in known:
+        if known is not None and not is_served(model, known):
             raise Problem(
                 422,
                 "unknown_model",

@@ -93,10 +93,12 @@ class Continuation(StrEnum):
 class Provider(Protocol):
     """Yields deltas; the last has a `finish_reason`. Raises ProviderError where it fails. An iterator that ends without
     a finish reason has failed, too. Closing the iterator stops the work at the model at once. With RESTART it never gets
-    anything to resume. One that does not read the history is spared it."""
+    anything to resume. One that does not read the history is spared it. `aclose` comes once, when nothing will be asked any
+    more."""
 
     @property
     def continuation(self) -> Continuation: ...
     @property
     def reads_history(self) -> bool: ...
     def generate(self, prompt: Prompt, resume: Resume) -> AsyncIterator[Delta]: ...
+    async def aclose(self) -> None: ...

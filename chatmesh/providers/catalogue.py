@@ -2,30 +2,51 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 from chatmesh.errors import ProviderError
+from chatmesh.protocol.model_names import is_pattern, matching
 from chatmesh.providers.base import Provider
 
 
-class Catalogue:
-    """Immutable; made once by the composition root."""
+@dataclass(frozen=True, slots=True)
+class Model:
+    """`names`: its own, then its aliases; each may be a pattern. `kind` is the provider's name, such as "openai"."""
 
-    def __init__(self, models: Mapping[str, Provider], default: str) -> None:
-        self._models = dict(models)
+    names: tuple[str, ...]
+    kind: str
+    provider: Provider
+
+
+class Catalogue:
+    """Immutable; made once by the composition root, which closes it in the end."""
+
+    def __init__(self, models: Sequence[Model], default: str) -> None:
+        self._models = tuple(models)
         self.default = default
 
     @property
     def names(self) -> tuple[str, ...]:
-        return tuple(sorted(self._models))
+        """Names, aliases and patterns, as heartbeats tell them."""
+        return tuple(sorted({name for model in self._models for name in model.names}))
 
-    def resolve(self, name: str | None) -> tuple[str, Provider]:
-        """The model's name (the default one for None) and its provider; ProviderError `unknown_model` otherwise."""
-        model = name or self.default
-        provider = self._models.get(model)
-        if provider is None:
+    def resolve(self, name: str | None, ai_provider: object = None) -> tuple[str, Provider]:
+        """The name asked for (the default one for None) and who answers for it: a model of exactly that name or alias,
+        else of the longest pattern that fits. Of several, one of `ai_provider`, else the first in the configuration.
+        Raises ProviderError `unknown_model` where there is none."""
+        asked = name or self.default
+        found = [model for model in self._models if not is_pattern(asked) and asked in model.names]
+        if not found and (pattern := matching(asked, self.names)) is not None:
+            found = [model for model in self._models if pattern in model.names]
+        if not found:
             raise ProviderError(
-                f"no model named {model!r:.80} is served here; known: {', '.join(self.names)}",
+                f"no model named {asked!r:.80} is served here; known: {', '.join(self.names)}",
                 code="unknown_model",
             )
-        return model, provider
+        return asked, next((model for model in found if model.kind == ai_provider), found[0]).provider
+
+    async def aclose(self) -> None:
+        """Closes every provider's connections, each once: several models may have one."""
+        for provider in {id(model.provider): model.provider for model in self._models}.values():
+            await provider.aclose()

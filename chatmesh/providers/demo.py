@@ -43,6 +43,9 @@ class Demo:
             yield Delta(token)
         yield Delta("", "length" if is_cut else "stop")
 
+    async def aclose(self) -> None:
+        """Nothing is open."""
+
     def _pace(self, prompt: Prompt) -> float:
         if prompt.model == "demo":
             return DEMO_TOKENS_PER_SECOND

@@ -33,7 +33,9 @@ class Overlap:
 
     def end(self) -> str:
         """The text that is still held back, without the longest repetition in front of it."""
-        held, self._held, self._is_over = self._held, "", True
+        held, self._held = self._held, ""
+        # Thoughts before the first word end nothing: the repetition is still to come.
+        self._is_over = self._is_over or bool(held)
         for at in range(len(self._tail)):
             length = len(self._tail) - at
             if length < min(MIN_OVERLAP, len(self._tail)):

@@ -41,6 +41,9 @@ class Python:
                     return
         yield Delta("", "stop")
 
+    async def aclose(self) -> None:
+        """Nothing of ours is open: what a module opened is its own."""
+
 
 def load_function(name: str, *, where: str) -> Function:
     """The function `module:function`. Raises ConfigError where it can't be imported or is no async generator."""

@@ -62,6 +62,9 @@ takeovers = Counter(
 )
 lost_workers = Counter("chatmesh_lost_workers_total", "Workers that this one found dead.")
 deliveries_parked = Gauge("chatmesh_deliveries_parked", "Requests held until their session is free.")
+provider_retries = Counter(
+    "chatmesh_provider_retries_total", "Requests to a model's server that were made again.", ["code"]
+)
 dead_letters = Counter("chatmesh_dead_letters_total", "Requests that became dead letters.", ["reason"])
 
 batches = Counter("chatmesh_batches_total", "Chunk batches stored.")

@@ -135,7 +135,7 @@ class Answers:
     ) -> End | None:
         request, told = task.request, claimed.told
         try:
-            model, provider = self._catalogue.resolve(request.model)
+            model, provider = self._catalogue.resolve(request.model, request.context.get("ai_provider"))
         except ProviderError as error:
             running.lane.write_final(encoder.failure(error.code, error.what, time.time()))
             return None

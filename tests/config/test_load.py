@@ -83,11 +83,6 @@ def test_a_model_can_be_added_by_a_flag_even_with_dots_in_its_name(override: str
     assert loaded.origins['models."gpt-4.1".provider'].kind == "flag"
 
 
-def test_a_providers_own_options_are_kept() -> None:
-    model = config_of("models.x={provider: demo, seed: 7, deep: {a: [1, yes, text]}}").models["x"]
-    assert model.options == {"seed": 7, "deep": {"a": [1, True, "text"]}}
-
-
 def test_text_is_taken_as_it_is_written(tmp_path: Path) -> None:
     loaded = load_text(tmp_path, "id: 007\nnats: {user: no, password: 1e3}\n")
     assert (loaded.config.id, loaded.config.nats.user) == ("007", "no")
@@ -108,11 +103,14 @@ def test_octal_and_base_sixty_are_not_read_into_numbers() -> None:
 
 
 def test_anchors_aliases_and_merges_work(tmp_path: Path) -> None:
-    text = "models:\n  a: &a {provider: demo, n: 1}\n  b: *a\n  c: {<<: *a, n: 2}\n  d: {<<: [*a, {m: 3, n: 4}]}\n"
+    text = (
+        "models:\n  a: &a {provider: openai, retries: 1}\n  b: *a\n  c: {<<: *a, retries: 2}\n"
+        "  d: {<<: [*a, {max_tokens: 3, retries: 4}]}\n"
+    )
     models = load_text(tmp_path, text).config.models
     assert models["b"] == models["a"]
-    assert models["c"].options == {"n": 2}
-    assert models["d"].options == {"n": 1, "m": 3}
+    assert models["c"].retries == 2
+    assert (models["d"].retries, models["d"].max_tokens) == (1, 3)
 
 
 def test_the_variable_for_the_files_path_is_no_key() -> None:

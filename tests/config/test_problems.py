@@ -194,7 +194,7 @@ def test_an_unknown_role_is_a_problem() -> None:
         ("http: \x00\n", "chatmesh.yaml:1:7", "a character that YAML doesn't allow"),
         (b"http:\n  host: \xff\n", "chatmesh.yaml:2:9", "a byte that is not UTF-8"),
         ("a: " + "[" * 5000, "chatmesh.yaml:1:1", "nested too deeply"),
-        ("models: {a: {provider: demo, n: " + "[" * 60 + "]" * 60 + "}}", "chatmesh.yaml:1:81", "50 levels"),
+        ("http: {port: " + "[" * 60 + "]" * 60 + "}", "chatmesh.yaml:1:63", "50 levels"),
         ('"\\ud800": 1', "chatmesh.yaml:1:1", "half a character"),
         ('id: "\\ud800"', "chatmesh.yaml:1:5", "half a character"),
         ("#" * 1_048_577, "chatmesh.yaml:1:1", "more than 1048576 bytes"),
@@ -204,8 +204,8 @@ def test_a_file_that_is_no_usable_yaml_is_a_problem_with_its_place(
     tmp_path: Path, text: str | bytes, origin: str, part: str
 ) -> None:
     found = problems_in(tmp_path, text)
-    assert found[0].origin == origin
-    assert part in found[0].message
+    # A value that is nested too deeply is none of its key's either, which is said first.
+    assert any(problem.origin == origin and part in problem.message for problem in found)
 
 
 def test_aliases_that_multiply_are_stopped(tmp_path: Path) -> None:

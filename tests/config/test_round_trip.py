@@ -33,7 +33,7 @@ _BY_NAME: dict[str, st.SearchStrategy[Any]] = {
     "servers": st.lists(_SERVER, min_size=1, max_size=3),
     "roles": st.sampled_from([["pod"], ["worker"], ["pod", "worker"], ["worker", "pod"]]),
     "partitions": st.just(1),
-    "models": st.dictionaries(_NAME, st.just({"provider": "demo", "n": 1}), max_size=2),
+    "models": st.dictionaries(_NAME, st.just({"provider": "openai", "retries": 1}), max_size=2),
 }
 _NOT_ALONE = ("password", "password_file", "token_file", "cert_file", "key_file")
 _KEYS = [key for key in leaf_keys() if key.path[-1] not in _NOT_ALONE]

@@ -111,7 +111,7 @@ def test_no_secret_shows_in_what_is_printed_of_a_tree(
 ) -> None:
     text = (
         "nats: {user: u, password: '${S}'}\n"
-        f"models: {{x: {{provider: demo, api_key: {SECRET}, base: '${{S}}', in: {{token: {SECRET}, b: ['${{S}}']}}}}}}\n"
+        f"models: {{x: {{provider: openai, api_key: {SECRET}}}, y: {{provider: anthropic, api_key: '${{S}}'}}}}\n"
     )
     loaded = load_text(tmp_path, text, {"S": SECRET})
     assert loaded.config.nats.password is not None

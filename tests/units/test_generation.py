@@ -289,6 +289,23 @@ async def test_a_repetition_of_what_was_shown_is_trimmed() -> None:
 
 
 @timeless
+async def test_thoughts_in_front_of_a_repetition_do_not_let_it_through() -> None:
+    thought = Delta(data={"type": "reasoning", "text": "hm"})
+    provider = Scripted(
+        thought,
+        Delta("shown last, "),
+        Delta("and more."),
+        Delta("", "stop"),
+        continuation=Continuation.OVERLAP,
+    )
+    lane = FakeLane()
+    await generate(
+        provider, PROMPT, Resume("This was shown last, ", 4), lane, writer(told="This was shown last, ")
+    )
+    assert lane.texts[1:] == ["and more.", ""]
+
+
+@timeless
 async def test_structured_pieces_are_metadata_chunks_in_their_place_and_no_text() -> None:
     call = {"type": "tool_call", "index": 0, "id": "c1", "name": "look", "arguments": ""}
     lane = FakeLane()
