@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 from typing import Any
 
 import httpx
@@ -208,7 +209,9 @@ async def test_nothing_of_a_clients_http_headers_reaches_nats(
     async with events(http, "s", message_id="m") as stream:
         assert (await stream.read_finals()).ids == [0, 1, 2, 3]
     (message,) = requests
-    assert set(message.headers) <= {"Chatmesh-Wire", "Nats-Msg-Id", "Nats-Expected-Last-Subject-Sequence"}
+    ours = {"Chatmesh-Wire", "Nats-Msg-Id", "Nats-Expected-Last-Subject-Sequence", "traceparent"}
+    assert set(message.headers) <= ours
+    assert re.fullmatch(r"00-[0-9a-f]{32}-[0-9a-f]{16}-00", message.headers["traceparent"]), "one of ours"
     assert message.headers["Chatmesh-Wire"] == "1"
     assert message.headers["Nats-Msg-Id"] == "s:m"
     assert json.loads(message.data)["message"] == "go"

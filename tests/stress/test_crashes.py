@@ -145,7 +145,9 @@ CRASHES: list[tuple[str, str, Nudge]] = [
 # Of the same kind as one above, in another place.
 MORE_CRASHES: list[tuple[str, str, Nudge]] = [
     ("broker/streams", "_check", World.doubt),
-    ("worker/roster", "on_message", World.nothing),
+    ("worker/pods", "on_message", World.nothing),
+    ("worker/workers", "on_message", World.nothing),
+    ("worker/watch", "_look", World.nothing),
     ("worker/stops", "on_message", World.stop),
     ("worker/health", "on_message", World.health),
     ("worker/beacon", "_beat", World.nothing),
@@ -290,7 +292,9 @@ async def test_listener_whose_inbox_was_closed_under_it_comes_back(
     mesh: Mesh, http: httpx.AsyncClient
 ) -> None:
     for inbox in list(mesh.broker.connection._inboxes):
-        inbox.close()
+        # All at once would be more crashes than a subtree is granted, and another story.
+        if not inbox.subject.endswith(".heartbeat"):
+            inbox.close()
     for path in ("broker/replies", "worker/puller", "worker/router", "pod/responses", "pod/broadcasts"):
         await wait_restarted(mesh, path)
     await is_answered(http, "s", Reading())

@@ -18,7 +18,7 @@ TIMES = 30
 
 MILESTONES = (
     *(None, "broker/connection", "broker/replies", "broker/publisher", "broker/streams"),
-    *("worker/roster", "worker/router", "worker/stops", "worker/beacon", "worker/puller"),
+    *("worker/pods", "worker/router", "worker/stops", "worker/beacon", "worker/puller"),
     *("pod/roster", "pod/mender", "pod/responses", "pod/health", "pod/server"),
 )
 
