@@ -95,7 +95,12 @@ def catalogue(config: Config) -> Catalogue:
     """The models that this process's workers serve. Raises ConfigError where a function can't be imported."""
     demo = Demo(config.demo.tokens_per_second)
     models = [
-        Model((name, *model.aliases), model.provider, _provider(name, model, demo, config.worker.concurrency))
+        Model(
+            (name, *model.aliases),
+            model.provider,
+            _provider(name, model, demo, config.worker.concurrency),
+            model.fallbacks,
+        )
         for name, model in config.served_models.items()
     ]
     return Catalogue(models, config.default_model)

@@ -7,11 +7,11 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from chatmesh.config.broken import Broken
-from chatmesh.protocol.model_names import PATTERN
+from chatmesh.protocol.model_names import PATTERN, is_served
 
 BUILT_IN_MODELS = ("demo", "echo", "count")
 
-_EVERYBODY = ("provider", "aliases")
+_EVERYBODY = ("provider", "aliases", "fallbacks")
 _SERVERS = (
     "model",
     "base_url",
@@ -51,6 +51,7 @@ def broken_in_models(models: Mapping[str, Any], *, has_demo: bool) -> Iterator[B
                 "expected a provider that is switched on, got demo beside demo.enabled: false",
             )
     yield from _names(given)
+    yield from _fallbacks(given, has_demo=has_demo)
 
 
 def _one(name: str, model: Mapping[str, Any]) -> Iterator[Broken]:
@@ -70,6 +71,27 @@ def _one(name: str, model: Mapping[str, Any]) -> Iterator[Broken]:
         yield Broken(("models", name), f"expected a name without {PATTERN} beside provider: {provider}")
 
 
+def _fallbacks(models: Mapping[str, Mapping[str, Any]], *, has_demo: bool) -> Iterator[Broken]:
+    """Whoever goes on has to be served here, and be another one."""
+    known = {*models, *(BUILT_IN_MODELS if has_demo else ())}
+    known |= {alias for model in models.values() for alias in _list(model.get("aliases"))}
+    for name, model in models.items():
+        for fallback in _list(model.get("fallbacks")):
+            if fallback == name:
+                yield Broken(("models", name, "fallbacks"), f"expected other models, got {name} itself")
+            elif PATTERN in fallback or not is_served(fallback, known):
+                yield Broken(
+                    ("models", name, "fallbacks"), f"expected names of models that are here, got {fallback!r}"
+                )
+
+
+def _list(value: Any) -> list[str]:
+    """A list of names, which may also come as one text with commas."""
+    if isinstance(value, str):
+        return [name.strip() for name in value.split(",") if name.strip()]
+    return [name for name in value if isinstance(name, str)] if isinstance(value, list | tuple) else []
+
+
 def _function(name: str, model: Mapping[str, Any]) -> Iterator[Broken]:
     if model.get("function") is None:
         yield Broken(
@@ -83,13 +105,10 @@ def _names(models: Mapping[str, Mapping[str, Any]]) -> Iterator[Broken]:
     """Two models of one provider can't have the same name: nothing could ever choose the second."""
     owners = {(str(model.get("provider")), name): name for name, model in models.items()}
     for name, model in models.items():
-        aliases = model.get("aliases")
-        if isinstance(aliases, str):
-            aliases = [alias.strip() for alias in aliases.split(",")]
-        for alias in aliases if isinstance(aliases, list | tuple) else ():
+        for alias in _list(model.get("aliases")):
             place = ("models", name, "aliases")
-            owner = owners.setdefault((str(model.get("provider")), str(alias)), name)
-            if str(alias).count(PATTERN) > 1:
+            owner = owners.setdefault((str(model.get("provider")), alias), name)
+            if alias.count(PATTERN) > 1:
                 yield Broken(place, f"expected one {PATTERN} at most in a name, got {alias!r}")
             elif PATTERN in name and model.get("model") is None:
                 yield Broken(

@@ -71,6 +71,11 @@ class ModelConfig(Section):
         default=(),
         description="Other names for it. Models of different providers may share one: context.ai_provider picks.",
     )
+    fallbacks: Aliases = Field(
+        default=(),
+        description="Models of this configuration that go on, in this order, where it fails: before its first piece or in "
+        "mid-answer.",
+    )
     function: Line | None = Field(
         default=None, description="python: module:function, an async generator of the answer's text."
     )

@@ -37,12 +37,22 @@ class ChunkEncoder:
         self._session_id = session_id
         self._message_id = message_id
         self._correlation_id = correlation_id
-        self._metadata = {"model": model, "attempt": attempt}
+        self._attempt = attempt
+        self.model = model
         self._max_text = max_text
         self.next_id = next_id
         self.tokens = tokens
         self._digest = hashlib.sha256(told.encode())
         self._notes: dict[str, Any] = {}
+
+    @property
+    def model(self) -> str:
+        """Who speaks."""
+        return str(self._who["model"])
+
+    @model.setter
+    def model(self, name: str) -> None:
+        self._who = {"model": name, "attempt": self._attempt}
 
     def restart(self) -> None:
         """What was shown is void. Ids go on: none comes twice."""
@@ -54,9 +64,9 @@ class ChunkEncoder:
         self.tokens += 1
         text = self._count(text)
         if len(text) <= self._max_text:
-            return [self._chunk(text, "content", unix_seconds, self._metadata)]
+            return [self._chunk(text, "content", unix_seconds, self._who)]
         return [
-            self._chunk(text[at : at + self._max_text], "content", unix_seconds, self._metadata)
+            self._chunk(text[at : at + self._max_text], "content", unix_seconds, self._who)
             for at in range(0, len(text), self._max_text)
         ]
 
@@ -69,7 +79,7 @@ class ChunkEncoder:
             raise ProtocolError(f"a structured piece of the answer is no JSON: {error}") from error
         if len(text) > self._max_text:
             raise ProtocolError(f"a structured piece of {len(text)} characters is past {self._max_text}")
-        return self._chunk(text, "metadata", unix_seconds, self._metadata)
+        return self._chunk(text, "metadata", unix_seconds, self._who)
 
     def note(self, **notes: Any) -> None:
         """For the final chunk's metadata."""
@@ -86,7 +96,7 @@ class ChunkEncoder:
 
     def _end(self, finish_reason: str) -> dict[str, Any]:
         return (
-            self._metadata
+            self._who
             | self._notes
             | {
                 "finish_reason": finish_reason,

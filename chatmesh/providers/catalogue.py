@@ -12,11 +12,13 @@ from chatmesh.providers.base import Provider
 
 @dataclass(frozen=True, slots=True)
 class Model:
-    """`names`: its own, then its aliases; each may be a pattern. `kind` is the provider's name, such as "openai"."""
+    """`names`: its own, then its aliases; each may be a pattern. `kind` is the provider's name, such as "openai".
+    `fallbacks`: the names of those that go on where it fails."""
 
     names: tuple[str, ...]
     kind: str
     provider: Provider
+    fallbacks: tuple[str, ...] = ()
 
 
 class Catalogue:
@@ -31,10 +33,15 @@ class Catalogue:
         """Names, aliases and patterns, as heartbeats tell them."""
         return tuple(sorted({name for model in self._models for name in model.names}))
 
-    def resolve(self, name: str | None, ai_provider: object = None) -> tuple[str, Provider]:
-        """The name asked for (the default one for None) and who answers for it: a model of exactly that name or alias,
-        else of the longest pattern that fits. Of several, one of `ai_provider`, else the first in the configuration.
-        Raises ProviderError `unknown_model` where there is none."""
+    def resolve(self, name: str | None, ai_provider: object = None) -> list[tuple[str, Provider]]:
+        """The name asked for (the default one for None) and who answers for it, then those that go on where that fails."""
+        asked, model = self._find(name, ai_provider)
+        others = [self._find(fallback, None) for fallback in model.fallbacks]
+        return [(asked, model.provider), *((other, found.provider) for other, found in others)]
+
+    def _find(self, name: str | None, ai_provider: object) -> tuple[str, Model]:
+        """A model of exactly that name or alias, else of the longest pattern that fits. Of several, one of `ai_provider`,
+        else the first in the configuration. Raises ProviderError `unknown_model` where there is none."""
         asked = name or self.default
         found = [model for model in self._models if not is_pattern(asked) and asked in model.names]
         if not found and (pattern := matching(asked, self.names)) is not None:
@@ -44,7 +51,7 @@ class Catalogue:
                 f"no model named {asked!r:.80} is served here; known: {', '.join(self.names)}",
                 code="unknown_model",
             )
-        return asked, next((model for model in found if model.kind == ai_provider), found[0]).provider
+        return asked, next((model for model in found if model.kind == ai_provider), found[0])
 
     async def aclose(self) -> None:
         """Closes every provider's connections, each once: several models may have one."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from dataclasses import replace
 
 from chatmesh.broker import Broker
 from chatmesh.errors import ProviderError
@@ -19,7 +20,7 @@ from chatmesh.telemetry import get_logger, metrics
 from chatmesh.workflow.age import Age
 from chatmesh.workflow.claims import CLAIM_SECONDS, Claimed, Claims
 from chatmesh.workflow.conversation import Bounds, brought_along, of_session
-from chatmesh.workflow.generation import generate
+from chatmesh.workflow.generation import Choice, generate
 from chatmesh.workflow.ports import LanePort, LanesPort
 from chatmesh.workflow.running import End, Generations, Running
 from chatmesh.workflow.stops import StopSweep
@@ -135,25 +136,25 @@ class Answers:
     ) -> End | None:
         request, told = task.request, claimed.told
         try:
-            model, provider = self._catalogue.resolve(request.model, request.context.get("ai_provider"))
+            found = self._catalogue.resolve(request.model, request.context.get("ai_provider"))
         except ProviderError as error:
             running.lane.write_final(encoder.failure(error.code, error.what, time.time()))
             return None
+        reads_history = any(provider.reads_history for _, provider in found)
         prompt = Prompt(
-            model,
+            "",
             request.message,
             request.context,
-            await self._history(task, claimed) if provider.reads_history else (),
+            await self._history(task, claimed) if reads_history else (),
             session_id=request.session_id,
             message_id=request.message_id,
             user_id=request.user_id,
             attempt=claimed.attempt,
         )
+        choices = [Choice(provider, replace(prompt, model=name)) for name, provider in found]
         resume = Resume(told.text, told.content_chunks, told.is_void)
         # A task of its own, so that a stop reaches a provider that is silent.
-        return await running.work(
-            asyncio.create_task(generate(provider, prompt, resume, running.lane, encoder))
-        )
+        return await running.work(asyncio.create_task(generate(choices, resume, running.lane, encoder)))
 
     async def _history(self, task: Task, claimed: Claimed) -> tuple[Message, ...]:
         """What was said before."""

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
+from dataclasses import dataclass
 from typing import cast
 
 from chatmesh.errors import ProtocolError, ProviderError
@@ -14,50 +15,75 @@ from chatmesh.providers import Continuation, Delta, Prompt, Provider, Resume
 from chatmesh.providers.overlap import Overlap
 from chatmesh.telemetry import get_logger
 from chatmesh.workflow.ports import LanePort
+from chatmesh.workflow.shown import Shown
 
 log = get_logger("workflow")
+
+UNMENDED = frozenset({"provider_refused"})
+"""Failures that are the request's own: another model is not asked."""
 
 RESTARTED = "restarted"
 """Why a reader is told to drop what was shown: the provider can't go on behind it."""
 
 
-async def generate(
-    provider: Provider, prompt: Prompt, resume: Resume, lane: LanePort, encoder: ChunkEncoder
-) -> str:
-    """Runs the provider into the lane and ends it with exactly one final chunk. Returns the finish reason.
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """A model that may answer, and what it is asked."""
 
-    A provider's failure is an answer too (an error-final). What the lane raises goes through: another worker has the
-    session, or the broker stayed away.
+    provider: Provider
+    prompt: Prompt
+
+
+async def generate(choices: Sequence[Choice], resume: Resume, lane: LanePort, encoder: ChunkEncoder) -> str:
+    """Runs the first model into the lane and ends it with exactly one final chunk. Returns the finish reason.
+
+    Where a model fails, the next one goes on behind what was shown, as it can. The last one's failure is an answer too (an
+    error-final). What the lane raises goes through: another worker has the session, or the broker stayed away.
     """
-    try:
-        return await _write(provider, prompt, resume, lane, encoder)
-    except ProviderError as error:
-        lane.write_final(encoder.failure(error.code, error.what, time.time()))
-        log.warning(
-            "workflow.provider_failed",
-            session_id=lane.session_id,
-            message_id=lane.message_id,
-            code=error.code,
-        )
-        return "error"
+    shown = Shown(resume)
+    failed: list[dict[str, str]] = []
+    for number, choice in enumerate(choices, start=1):
+        encoder.model = choice.prompt.model
+        if failed:
+            encoder.note(failed_over=list(failed))
+        try:
+            return await _write(choice, shown, lane, encoder)
+        except ProviderError as error:
+            failed.append({"model": encoder.model, "code": error.code})
+            is_last = number == len(choices) or error.code in UNMENDED
+            log.warning(
+                "workflow.provider_failed",
+                session_id=lane.session_id,
+                message_id=lane.message_id,
+                model=encoder.model,
+                code=error.code,
+                goes_on=not is_last,
+            )
+            if is_last:
+                lane.write_final(encoder.failure(error.code, error.what, time.time()))
+                return "error"
+    raise ValueError("nobody was chosen to answer")
 
 
-async def _write(
-    provider: Provider, prompt: Prompt, resume: Resume, lane: LanePort, encoder: ChunkEncoder
-) -> str:
+async def _write(choice: Choice, shown: Shown, lane: LanePort, encoder: ChunkEncoder) -> str:
+    provider, resume = choice.provider, shown.resume
     restarts = resume.is_void or (bool(resume.text) and provider.continuation is Continuation.RESTART)
     repeats = provider.continuation is Continuation.OVERLAP and not restarts
     overlap = Overlap(resume.text if repeats else "")
-    generated = provider.generate(prompt, Resume() if restarts else resume)
+    generated = provider.generate(choice.prompt, Resume() if restarts else resume)
     is_first = True
     async with aclosing(cast("AsyncGenerator[Delta, None]", generated)) as deltas:
         async for delta in deltas:
             if restarts:
-                # Only now: as long as nothing better is there, what was shown stays.
+                # Only now: as long as nothing better is there, what was shown stays. What is still on its way belongs to
+                # what is taken back, and goes first.
                 restarts = False
+                lane.flush()
+                await lane.wait_stored()
                 encoder.restart()
                 lane.reset(RESTARTED)
-            chunks = _chunks(delta, overlap, encoder)
+                shown.restart()
+            chunks = _chunks(delta, overlap, shown, encoder)
             for chunk in chunks:
                 lane.write(chunk, urgent=is_first)
             if delta.finish_reason is not None:
@@ -72,7 +98,7 @@ async def _write(
     raise ProviderError("the model's answer ended without saying why", code="provider_incomplete")
 
 
-def _chunks(delta: Delta, overlap: Overlap, encoder: ChunkEncoder) -> list[bytes]:
+def _chunks(delta: Delta, overlap: Overlap, shown: Shown, encoder: ChunkEncoder) -> list[bytes]:
     """What becomes of a delta; nothing while it may still be a repetition."""
     now = time.time()
     if delta.usage is not None:
@@ -88,4 +114,5 @@ def _chunks(delta: Delta, overlap: Overlap, encoder: ChunkEncoder) -> list[bytes
             chunks.append(encoder.structured(delta.data, now))
         except ProtocolError as error:
             raise ProviderError(error.what, code="provider_invalid") from error
+    shown.add(text, delta.data)
     return chunks

@@ -72,6 +72,8 @@ def test_every_mistake_is_reported_with_its_line(tmp_path: Path) -> None:
         "  k: {provider: openai, aliases: [d]}\n"
         "  l-*: {provider: openai, aliases: [m]}\n"
         "  n: {provider: anthropic, api_version: new}\n"
+        "  o: {provider: openai, fallbacks: [o]}\n"
+        "  p: {provider: openai, fallbacks: [nobody]}\n"
     )
     found = {problem.path: problem for problem in problems_in(tmp_path, text)}
     lines = {path: problem.origin.split(":")[1] for path, problem in found.items()}
@@ -89,6 +91,8 @@ def test_every_mistake_is_reported_with_its_line(tmp_path: Path) -> None:
         "models.k.aliases": "12",
         "models.l-*.aliases": "13",
         "models.n.api_version": "14",
+        "models.o.fallbacks": "15",
+        "models.p.fallbacks": "16",
     }
     assert found["models.a.provider"].suggestion == "did you mean `openai`?"
     assert found["models.b.base_ulr"].suggestion == "did you mean `base_url`?"

@@ -61,7 +61,8 @@ def test_the_reference_reads_as_the_defaults(tmp_path: Path) -> None:
     loaded = load_text(tmp_path, render_reference())
     assert loaded.config == Config()
     assert {path for path, origin in loaded.origins.items() if origin.kind != "file"} == {
-        "models.demo.aliases"
+        "models.demo.aliases",
+        "models.demo.fallbacks",
     }
 
 

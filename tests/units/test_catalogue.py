@@ -55,12 +55,12 @@ CATALOGUE = Catalogue(
 def test_the_name_decides_and_the_provider_picks_among_several(
     name: str, ai_provider: object, provider: Demo
 ) -> None:
-    assert CATALOGUE.resolve(name, ai_provider) == (name, provider)
+    assert CATALOGUE.resolve(name, ai_provider) == [(name, provider)]
 
 
 @pytest.mark.parametrize("name", [None, ""])
 def test_without_a_name_the_default_model_answers(name: str | None) -> None:
-    assert CATALOGUE.resolve(name) == ("demo", DEMO)
+    assert CATALOGUE.resolve(name) == [("demo", DEMO)]
 
 
 @pytest.mark.parametrize(
@@ -104,3 +104,15 @@ async def test_each_provider_is_closed_once() -> None:
         [Model(("a",), "x", shared), Model(("b",), "x", shared), Model(("c",), "y", own)], "a"
     ).aclose()
     assert (shared.closed, own.closed) == (1, 1)
+
+
+def test_those_that_go_on_where_a_model_fails_come_behind_it_and_theirs_do_not() -> None:
+    one, two, three = Closing(), Closing(), Closing()
+    models = [
+        Model(("one",), "openai", one, ("deux", "three")),
+        Model(("two", "deux"), "anthropic", two, ("one",)),
+        Model(("three",), "python", three),
+    ]
+    catalogue = Catalogue(models, "one")
+    assert catalogue.resolve(None) == [("one", one), ("deux", two), ("three", three)]
+    assert catalogue.resolve("two") == [("two", two), ("one", one)]

@@ -15,7 +15,8 @@ from chatmesh.errors import FencedError, ProviderError
 from chatmesh.protocol.encoder import ChunkEncoder
 from chatmesh.protocol.tokens import Token
 from chatmesh.providers import Continuation, Delta, Prompt, Resume, Usage
-from chatmesh.workflow.generation import generate
+from chatmesh.workflow.generation import Choice
+from chatmesh.workflow.generation import generate as generate_by
 from tests.units.made import SESSION
 from tests.units.virtual import timeless, turns
 
@@ -28,6 +29,7 @@ class FakeLane:
     def __init__(self, *, room: int = 1000, on_full: Exception | None = None) -> None:
         self.session_id, self.message_id, self.offset = SESSION, Token("m"), 0
         self.resets: list[tuple[int, str]] = []
+        self.stored_at: list[int] = []
         self.written: list[dict[str, Any]] = []
         self.urgent: list[bool] = []
         self.finals = 0
@@ -63,7 +65,7 @@ class FakeLane:
         self._room += 1
 
     async def wait_stored(self) -> None:
-        return
+        self.stored_at.append(len(self.written))
 
     def close(self) -> None:
         return
@@ -108,6 +110,12 @@ def writer(*, tokens: int = 0, next_id: int = 0, max_text: int = 100, told: str 
         tokens=tokens,
         told=told,
     )
+
+
+async def generate(
+    provider: Any, prompt: Prompt, resume: Resume, lane: FakeLane, encoder: ChunkEncoder
+) -> str:
+    return await generate_by([Choice(provider, prompt)], resume, lane, encoder)
 
 
 def digest(text: str) -> str:
@@ -354,3 +362,71 @@ async def test_what_nobody_can_go_on_behind_is_taken_back_whatever_the_provider_
     assert provider.resume == Resume()
     assert lane.resets == [(0, "restarted")]
     assert lane.written[-1]["metadata"]["digest"] == digest("x")
+
+
+FAILED = ProviderError("the server is gone", code="provider_unreachable")
+
+
+async def by_two(
+    first: Any, second: Any, lane: FakeLane, encoder: ChunkEncoder, resume: Resume | None = None
+) -> str:
+    choices = [Choice(first, Prompt("one", "hi")), Choice(second, Prompt("two", "hi"))]
+    return await generate_by(choices, resume or Resume(), lane, encoder)
+
+
+@timeless
+async def test_another_model_answers_where_the_first_one_fails_before_it_begins() -> None:
+    lane, second = FakeLane(), Scripted(Delta("a"), Delta("", "stop"))
+    assert await by_two(Scripted(FAILED), second, lane, writer()) == "stop"
+    assert second.resume == Resume()
+    assert [chunk["metadata"]["model"] for chunk in lane.written] == ["two", "two"]
+    assert lane.written[-1]["metadata"]["failed_over"] == [{"model": "one", "code": "provider_unreachable"}]
+
+
+@timeless
+async def test_another_model_goes_on_in_mid_answer_behind_all_that_was_shown() -> None:
+    lane, second = FakeLane(), Scripted(Delta("c"), Delta("", "stop"))
+    first = Scripted(Delta("b"), FAILED)
+    assert await by_two(first, second, lane, writer(told="a", tokens=1, next_id=1), Resume("a", 1)) == "stop"
+    assert second.resume == Resume("ab", 2)
+    assert [chunk["chunk_id"] for chunk in lane.written] == [1, 2, 3]
+    assert [chunk["metadata"]["model"] for chunk in lane.written] == ["one", "two", "two"]
+    assert lane.written[-1]["metadata"]["digest"] == digest("abc")
+    assert not lane.resets
+
+
+@timeless
+async def test_another_model_that_can_only_begin_anew_takes_back_what_was_shown_after_it_is_stored() -> None:
+    lane = FakeLane()
+    second = Scripted(Delta("new"), Delta("", "stop"), continuation=Continuation.RESTART)
+    await by_two(Scripted(Delta("old"), FAILED), second, lane, writer())
+    assert lane.resets == [(1, "restarted")]
+    assert lane.stored_at == [1]
+    assert lane.written[-1]["metadata"]["digest"] == digest("new")
+
+
+@timeless
+async def test_half_a_tool_call_of_one_model_is_taken_back_before_another_one_speaks() -> None:
+    lane, second = FakeLane(), Scripted(Delta("text"), Delta("", "stop"))
+    call = Delta(data={"type": "tool_call", "index": 0, "name": "look"})
+    await by_two(Scripted(call, FAILED), second, lane, writer())
+    assert second.resume == Resume()
+    assert lane.resets == [(1, "restarted")]
+
+
+@timeless
+async def test_failure_that_is_the_requests_own_asks_nobody_else() -> None:
+    lane, second = FakeLane(), Scripted(Delta("", "stop"))
+    refused = Scripted(ProviderError("no", code="provider_refused"))
+    assert await by_two(refused, second, lane, writer()) == "error"
+    assert second.resume is None
+    assert lane.written[-1]["error"]["code"] == "provider_refused"
+
+
+@timeless
+async def test_failure_of_the_last_one_is_the_answer() -> None:
+    lane = FakeLane()
+    last = ProviderError("late", code="provider_timeout")
+    assert await by_two(Scripted(Delta("a"), FAILED), Scripted(Delta("b"), last), lane, writer()) == "error"
+    assert lane.texts == ["a", "b", ""]
+    assert lane.written[-1]["error"]["code"] == "provider_timeout"
