@@ -27,7 +27,7 @@ test-all: $(STAMP) ## every test, the slow ones and the chaos ones too
 	@$(PYTEST)
 
 chaos: $(STAMP) ## the fault tests: kills, stops and restarts of real processes
-	@$(BIN)/python -m pytest -m chaos
+	@$(PYTEST) -m chaos
 
 lint: $(STAMP) ## ruff: lint and format, without changing anything
 	@$(BIN)/ruff check chatmesh chatmesh_server tests

@@ -40,7 +40,7 @@ async def begin(
         return
 
 
-@pytest.mark.parametrize(("readers", "pace"), [(1, 40), pytest.param(60, 15, marks=pytest.mark.chaos)])
+@pytest.mark.parametrize(("readers", "pace"), [(1, 40), pytest.param(60, 5, marks=pytest.mark.chaos)])
 async def test_readers_of_a_pod_that_is_killed_go_on_at_another(
     new_pod: StartPod,
     http: httpx.AsyncClient,

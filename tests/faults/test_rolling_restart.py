@@ -20,9 +20,9 @@ from tests.faults.support import (
     StartWorker,
     count_text,
     records,
-    stored,
     wait_queue_empty,
 )
+from tests.support import stored
 from tests.support.processes import Process
 from tests.support.reading import Reading, events
 from tests.support.waiting import eventually
@@ -131,7 +131,7 @@ async def test_nobody_notices_that_every_pod_and_every_worker_is_replaced(
             is_over.set()
     await wait_queue_empty(nats_client)
     assert any(person.reading.named("drain") for person in people), "no reader was sent away"
-    claims = await stored(nats_client, "chat.session.*.claim")
+    claims = await stored.claims(nats_client, "*")
     assert len(claims) > sum(len(person.accepted) for person in people), "no answer was handed over"
     for person in people:
         await assert_nothing_is_wrong(person, nats_client)
