@@ -66,7 +66,7 @@ async def test_every_promise_holds_on_three_servers(chatmesh: Start, tmp_path: P
 async def test_a_mesh_without_its_fence_is_caught(chatmesh: Start, tmp_path: Path, seed: str) -> None:
     """The check bites: workers that wake after they have lost their sessions write, and it is found in the transcript."""
     code, report, process = await run(
-        chatmesh, tmp_path, "--unfenced", "--seconds", "10", "--seed", seed, "--sessions", "8"
+        chatmesh, tmp_path, "--unfenced", "--seconds", "20", "--seed", seed, "--sessions", "12"
     )
     assert code == 1, process.stdout
     assert report["fenced"] is False
