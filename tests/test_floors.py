@@ -17,7 +17,7 @@ HOUSE = Path(__file__).parents[1] / "chatmesh"
 FLOORS = (
     ("protocol", "kernel", "errors"),
     ("config", "telemetry"),
-    ("broker", "providers", "client", "web", "devbroker"),
+    ("broker", "providers", "client", "web", "devbroker", "devmodel"),
     ("ingress", "workflow", "relay", "hub", "presence", "operate"),
     ("app",),
     ("cli", "__main__"),
@@ -31,7 +31,7 @@ OWNERS = {"nats": {"broker"}, "httpx": {"providers", "client"}, "aiohttp": {"web
 # Rooms that live on the standard library, and what else they may have.
 FRUGAL: dict[str, set[str]] = {"kernel": set(), "protocol": {"orjson"}, "errors": set(), "devbroker": set()}
 # Rooms which may import of chatmesh only what is named here.
-SECLUDED = {"devbroker": {"errors", "kernel"}}
+SECLUDED = {"devbroker": {"errors", "kernel"}, "devmodel": {"errors"}}
 
 # Files that decide: no `async def`, no `await`. A folder stands for every file in it. Add yours.
 PURE = (

@@ -95,7 +95,12 @@ def _add_dev(commands: _Commands[argparse.ArgumentParser]) -> None:
         "--data", type=Path, metavar="DIR", help="where the embedded server keeps its data (.chatmesh)"
     )
     place.add_argument("--ephemeral", action="store_true", help="keep nothing: data in a temporary folder")
-    dev.add_argument("--model", metavar="NAME", help="the model of messages that name none (default: demo)")
+    dev.add_argument(
+        "--model",
+        metavar="NAME",
+        help="the model of messages that name none (default: demo): one of `models`, smollm2 (a small real one, offline), "
+        "openai:NAME, anthropic:NAME, or http://HOST/v1#NAME",
+    )
     dev.add_argument(
         "--workers", type=int, default=1, metavar="N", help="so many workers in this process (1)"
     )

@@ -9,9 +9,12 @@ from pathlib import Path
 
 from chatmesh import __version__
 from chatmesh.app import Mesh
+from chatmesh.cli.dev_model import settings_of_model
 from chatmesh.cli.process import run_mesh
 from chatmesh.cli.settings import load_settings
+from chatmesh.config import Config
 from chatmesh.errors import ConfigError
+from chatmesh.protocol.model_names import is_served
 
 DEFAULT_DATA = Path(".chatmesh")
 
@@ -38,11 +41,23 @@ def _run(namespace: argparse.Namespace, data: Path | None) -> int:
         more.append(f"nats.data_dir={data.absolute()}")
     if namespace.port is not None:
         more.append(f"http.port={namespace.port}")
-    if namespace.model is not None:
-        more.append(f"default_model={namespace.model}")
-    loaded = load_settings(namespace, role="all", more=tuple(more))
-    mesh = Mesh(loaded.config, workers=namespace.workers)
-    return run_mesh(mesh, started=lambda: print(_banner(mesh, is_kept=not namespace.ephemeral), flush=True))
+    with settings_of_model(namespace.model) as model:
+        loaded = load_settings(namespace, role="all", more=(*more, *model))
+        _check_model(loaded.config)
+        mesh = Mesh(loaded.config, workers=namespace.workers)
+        return run_mesh(
+            mesh, started=lambda: print(_banner(mesh, is_kept=not namespace.ephemeral), flush=True)
+        )
+
+
+def _check_model(config: Config) -> None:
+    """The only worker is here: a default model that it does not serve would never answer."""
+    known = {name for own, model in config.served_models.items() for name in (own, *model.aliases)}
+    if not is_served(config.default_model, known):
+        raise ConfigError(
+            f"default_model is {config.default_model!r}, and no model of that name is here",
+            mend=f"Known: {', '.join(sorted(known))}. Others: --model openai:NAME, anthropic:NAME, http://HOST/v1#NAME.",
+        )
 
 
 def _banner(mesh: Mesh, *, is_kept: bool) -> str:

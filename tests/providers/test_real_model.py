@@ -3,24 +3,23 @@
 from __future__ import annotations
 
 import asyncio
-import re
-import subprocess
-import sys
 from collections.abc import Iterator
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import pytest
 
+from chatmesh.devmodel import INSTALL, NAME, local_model, weights
 from chatmesh.providers import Prompt, Resume
 from chatmesh.providers.base import Continuation
 from chatmesh.providers.openai import Openai
 from tests.providers.asking import begun, closing, failure, said, text
 from tests.providers.dialects import SETTINGS
-from tests.providers.llama import MISSING, weights
 
-pytestmark = [pytest.mark.slow, pytest.mark.skipif(weights() is None, reason=MISSING)]
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(weights() is None, reason=f"needs a real model: {INSTALL}"),
+]
 
 COUNT = "Count from 1 to 20, separated by commas. Write nothing else."
 
@@ -28,28 +27,12 @@ COUNT = "Count from 1 to 20, separated by commas. Write nothing else."
 @pytest.fixture(scope="module")
 def url() -> Iterator[str]:
     """One server for all of them: it takes seconds to load."""
-    process = subprocess.Popen(
-        [sys.executable, "-m", "tests.providers.llama"],
-        cwd=Path(__file__).parents[2],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-    )
-    assert process.stdout is not None
-    try:
-        line = process.stdout.readline().decode()
-        found = re.search(r"http://\S+", line)
-        assert found is not None, f"the server said {line!r}"
-        yield found[0]
-    finally:
-        process.kill()
-        process.communicate()
+    with local_model() as address:
+        yield address
 
 
 def provider(url: str, **changes: Any) -> Openai:
-    return Openai(
-        replace(SETTINGS, base_url=f"{url}/v1", model="smollm2", first_token_seconds=120, **changes)
-    )
+    return Openai(replace(SETTINGS, base_url=f"{url}/v1", model=NAME, first_token_seconds=120, **changes))
 
 
 def prompt(message: str, **context: Any) -> Prompt:
