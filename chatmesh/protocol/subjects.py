@@ -58,6 +58,7 @@ TRANSCRIPT_ALL = "chat.session.*.transcript.*"
 REGISTRY_ALL = "chat.registry.*.*"
 DEAD_LETTERS_ALL = "chat.dead.*"
 WORKER_LEASES = "chat.worker.*.leases"
+_RETRY = "~retry"
 
 
 def worker_leases(worker_id: Token) -> str:
@@ -108,6 +109,16 @@ def registry(session_id: Token, pod_id: Token) -> str:
 def registry_of(session_id: Token) -> str:
     """Filter: every pod that holds readers of a session."""
     return f"chat.registry.{session_id}.*"
+
+
+def retry(key: Token) -> str:
+    """Which message a request became. No session's: a `~` stands in no identifier."""
+    return f"chat.registry.{_RETRY}.{key}"
+
+
+def is_retry(subject: str) -> bool:
+    """Whether a subject of `REGISTRY_ALL` tells of a request, and of no session's readers."""
+    return third_token(subject) == _RETRY
 
 
 def dead_letter(session_id: Token) -> str:
