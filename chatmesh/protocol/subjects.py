@@ -56,9 +56,10 @@ STOP_ALL = "chat.session.*.stop.*"
 ERASED_ALL = "chat.session.*.erased"
 TRANSCRIPT_ALL = "chat.session.*.transcript.*"
 REGISTRY_ALL = "chat.registry.*.*"
+RETRY_ALL = "chat.registry.~retry.*"
+"""Part of the registry, and of no session: a `~` stands in no identifier."""
 DEAD_LETTERS_ALL = "chat.dead.*"
 WORKER_LEASES = "chat.worker.*.leases"
-_RETRY = "~retry"
 
 
 def worker_leases(worker_id: Token) -> str:
@@ -112,13 +113,13 @@ def registry_of(session_id: Token) -> str:
 
 
 def retry(key: Token) -> str:
-    """Which message a request became. No session's: a `~` stands in no identifier."""
-    return f"chat.registry.{_RETRY}.{key}"
+    """Which message a request became."""
+    return f"chat.registry.~retry.{key}"
 
 
 def is_retry(subject: str) -> bool:
     """Whether a subject of `REGISTRY_ALL` tells of a request, and of no session's readers."""
-    return third_token(subject) == _RETRY
+    return third_token(subject) == "~retry"
 
 
 def dead_letter(session_id: Token) -> str:
