@@ -61,6 +61,16 @@ async def failing_once(prompt: Prompt, resume: Resume) -> AsyncIterator[str | De
     yield Delta("", "length")
 
 
+async def beginning_anew(prompt: Prompt, resume: Resume) -> AsyncIterator[str]:
+    """Has a bug that passes, and then begins anew, slowly."""
+    if prompt.attempt == 1:
+        yield "one "
+        raise ValueError("the first time")
+    for word in text(attempt=prompt.attempt).split():
+        await asyncio.sleep(PAUSE_SECONDS)
+        yield f"{word} "
+
+
 async def deadly(prompt: Prompt, resume: Resume) -> AsyncIterator[str]:
     """Takes its process down."""
     yield "last words "
