@@ -15,6 +15,7 @@ from tests.openai.support import said, sdk, text_of
 from tests.support.broker import Broker
 from tests.support.mesh import client_of, running
 from tests.support.models import models
+from tests.support.waiting import eventually
 
 TOOLS = [{"type": "function", "function": {"name": "weather", "parameters": {"type": "object"}}}]
 
@@ -166,32 +167,35 @@ async def test_refusals_are_the_exceptions_of_the_sdk(
     assert refused.value.request_id
 
 
-async def test_busy_and_leaving_pods_are_the_exceptions_of_the_sdk_too(broker: Broker) -> None:
-    settings = ("sessions.queue_limit=1",)
-    slow = {"model": "count", "messages": said("x"), "extra_headers": {"X-Session-Id": "s"}}
-    pace = {"tokens_per_second": 1}
+async def test_busy_sessions_are_the_exceptions_of_the_sdk_too(broker: Broker) -> None:
+    asked = {"model": "count", "messages": said("x"), "extra_headers": {"X-Session-Id": "s"}}
     async with (
-        running(broker.url, *settings) as mesh,
+        running(broker.url, "sessions.queue_limit=1") as mesh,
         client_of(mesh) as http,
         sdk(url_of(mesh), max_retries=0) as client,
     ):
         for _ in range(2):
-            body = {"message": "x", "context": {"model": "count", **pace}}
+            body = {"message": "x", "context": {"model": "count", "tokens_per_second": 1}}
             assert (await http.post("/v1/sessions/s/messages", json=body)).status_code == 202
         with pytest.raises(openai.RateLimitError) as full:
-            await client.chat.completions.create(**slow, extra_body=pace)
+            await client.chat.completions.create(**asked)
         assert full.value.code == "session_queue_full"
         assert full.value.response.headers["retry-after"] == "2"
         with pytest.raises(openai.UnprocessableEntityError) as busy:
-            await client.chat.completions.create(**slow, extra_body={"on_busy": "reject"})
+            await client.chat.completions.create(**asked, extra_body={"on_busy": "reject"})
         assert busy.value.code == "session_busy"
-        await http.delete("/v1/sessions/s")
+        await http.delete("/v1/sessions/s")  # else it would answer on, and the worker wait for it
+
+
+async def test_what_was_not_accepted_may_be_sent_again_and_says_when(broker: Broker) -> None:
+    async with running(broker.url, role="pod") as mesh, sdk(url_of(mesh), max_retries=0) as client:
         broker.stop()
+        await eventually(lambda: not mesh.is_ready)
         with pytest.raises(openai.InternalServerError) as away:
-            await client.chat.completions.create(**slow)
-        assert (away.value.status_code, away.value.code) == (503, "broker_away")
-        assert away.value.response.headers["retry-after"]
-        assert "x-should-retry" not in away.value.response.headers
+            await client.chat.completions.create(model="echo", messages=said("x"))
+    assert (away.value.status_code, away.value.code) == (503, "broker_away")
+    assert away.value.response.headers["retry-after"]
+    assert "x-should-retry" not in away.value.response.headers
 
 
 async def test_failed_answer_is_an_exception_and_the_sdk_does_not_ask_again(broker: Broker) -> None:
