@@ -16,6 +16,7 @@ from chatmesh.hub.channel import Channel
 from chatmesh.hub.leaving import leave
 from chatmesh.ingress import (
     Admission,
+    ChatDoor,
     Erasing,
     History,
     Ingress,
@@ -109,16 +110,27 @@ def _server(process: Process, hub: Hub, streams: EventStreams, roster: Roster) -
         is_open=lambda: not process.is_draining,
         is_connected=lambda: broker.connection.is_connected,
     )
+    settings = IngressSettings(config.http.max_body_bytes, config.http.request_timeout_seconds)
     ingress = Ingress(
         admission,
         History(broker.queue, broker.transcript, broker.sessions, queue_limit=limit),
         stopping,
         Erasing(broker.queue, broker.transcript, stopping, queue_limit=limit),
-        IngressSettings(config.http.max_body_bytes, config.http.request_timeout_seconds),
+        settings,
         inline=streams.inline,
+    )
+    door = ChatDoor(
+        admission,
+        stopping,
+        broker.retries,
+        settings,
+        project=streams.project,
+        collect=streams.collect,
+        cancels=config.openai.cancel_on_disconnect,
     )
     routes = [
         *ingress.routes,
+        *door.routes,
         *streams.routes,
         *probe_routes(lambda: process.is_ready, lambda: process.status),
         *page_routes(),

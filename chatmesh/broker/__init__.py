@@ -18,6 +18,7 @@ from chatmesh.broker.puller import Delivery, Puller
 from chatmesh.broker.registry import Heartbeats, Holder, Registry
 from chatmesh.broker.replies import Replies
 from chatmesh.broker.requests import Queued, RequestQueue
+from chatmesh.broker.retries import Retries
 from chatmesh.broker.sessions import SessionRow, Sessions
 from chatmesh.broker.streams import CONSUMER, REQUESTS, ConsumerSpec, StreamSettings
 from chatmesh.broker.transcript import HeldClaim, MessageState, Records, SessionState, Transcript
@@ -51,6 +52,7 @@ __all__ = [
     "Replies",
     "RequestQueue",
     "Requests",
+    "Retries",
     "SessionRow",
     "SessionState",
     "Sessions",

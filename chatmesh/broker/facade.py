@@ -13,6 +13,7 @@ from chatmesh.broker.publisher import Publisher
 from chatmesh.broker.registry import Heartbeats, Registry
 from chatmesh.broker.replies import Replies
 from chatmesh.broker.requests import RequestQueue
+from chatmesh.broker.retries import Retries
 from chatmesh.broker.sessions import Sessions
 from chatmesh.broker.storage import Storage
 from chatmesh.broker.streams import CONSUMER, REQUESTS, ConsumerSpec, StreamSettings
@@ -53,6 +54,7 @@ class Broker:
         self.queue = RequestQueue(self.direct_get, self.publisher)
         self.sessions = Sessions(self.api, self.direct_get, self.queue)
         self.registry = Registry(self.direct_get, self.publisher)
+        self.retries = Retries(self.direct_get, self.publisher)
         self.heartbeats = Heartbeats(self.connection, self.direct_get)
         self.lease_book = LeaseBook(self.connection, self.direct_get)
 

@@ -34,6 +34,8 @@ AGAIN_SECONDS = (0.02, 1.0)
 
 Hold = Callable[[Token], Awaitable[None]]
 Release = Callable[[Token], None]
+Left = Callable[[], Awaitable[None]]
+"""What is done where a client leaves before the end of its answer; not where the pod leaves or cuts it."""
 
 
 class EventStreams:
@@ -93,16 +95,22 @@ class EventStreams:
         message_id: Token,
         encoder: Encoder,
         headers: Mapping[str, str],
+        left: Left | None = None,
     ) -> Response:
         """The answer to an accepted message as a stream in another format, from its beginning."""
         start = await self._past_resets(session_id, message_id)
         wire = Projection(encoder)
-        return await self._serve(request, session_id, message_id, start, wire=wire, headers=headers)
+        return await self._serve(
+            request, session_id, message_id, start, wire=wire, headers=headers, left=left
+        )
 
-    async def collect(self, session_id: Token, message_id: Token) -> list[dict[str, Any]] | None:
+    async def collect(
+        self, session_id: Token, message_id: Token, left: Left | None = None
+    ) -> list[dict[str, Any]] | None:
         """Every chunk of the answer, once it has ended. None: this pod leaves before that."""
-        wire, sink = Collected(), NoSink()
-        await self._read(sink, wire, session_id, message_id, await self._past_resets(session_id, message_id))
+        start = await self._past_resets(session_id, message_id)
+        wire = Collected()
+        await self._read(NoSink(), wire, session_id, message_id, start, left=left)
         return wire.chunks if wire.is_whole else None
 
     async def _past_resets(self, session_id: Token, message_id: Token) -> Start:
@@ -126,17 +134,27 @@ class EventStreams:
         *,
         wire: Wire | None = None,
         headers: Mapping[str, str] | None = None,
+        left: Left | None = None,
     ) -> Response:
         wire = wire or Native(self._hub.scope(session_id))
         try:
             sink = await EventSink.open(request, wire.opening(start.position), headers)
         except ConnectionResetError:
+            if left is not None:
+                await left()
             return empty_response(200)
-        await self._read(sink, wire, session_id, message_id, start)
+        await self._read(sink, wire, session_id, message_id, start, left=left)
         return sink.finish()
 
     async def _read(
-        self, sink: Sink, wire: Wire, session_id: Token, message_id: Token | None, start: Start
+        self,
+        sink: Sink,
+        wire: Wire,
+        session_id: Token,
+        message_id: Token | None,
+        start: Start,
+        *,
+        left: Left | None = None,
     ) -> None:
         """Until the reader is finished or gone."""
         hub = self._hub
@@ -165,6 +183,8 @@ class EventStreams:
                 is_finished=reader.is_finished,
                 latency_ms=round((time.monotonic() - began) * 1000),
             )
+            if left is not None and not reader.is_finished:
+                await left()
 
     async def _follow(self, channel: Channel, reader: Reader, start: Start) -> None:
         """Replay, live, and replay again whenever the reader fell behind; until it is finished or gone."""

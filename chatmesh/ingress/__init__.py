@@ -7,11 +7,14 @@ from chatmesh.ingress.admission import Admission
 from chatmesh.ingress.erasing import Erasing
 from chatmesh.ingress.history import History
 from chatmesh.ingress.intake import Intake, IntakeSettings
-from chatmesh.ingress.routes import Ingress, IngressSettings
+from chatmesh.ingress.openai import ChatDoor
+from chatmesh.ingress.reading import IngressSettings
+from chatmesh.ingress.routes import Ingress
 from chatmesh.ingress.stopping import Stopping
 
 __all__ = [
     "Admission",
+    "ChatDoor",
     "Erasing",
     "History",
     "Ingress",

@@ -56,9 +56,14 @@ class Admission:
         """By name; none while no worker was heard of."""
         return sorted(self._models() or ())
 
+    @property
+    def is_open(self) -> bool:
+        """False while this pod leaves."""
+        return self._is_open()
+
     def check_open(self) -> None:
         """Before a body is read. Problem 503 `not_ready`."""
-        if not self._is_open():
+        if not self.is_open:
             raise Problem(
                 503, "not_ready", "This pod takes no messages now.", retry_after_seconds=RETRY_AFTER_SECONDS
             )

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import time
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
 
 from chatmesh.errors import ProtocolError
 from chatmesh.ingress import operations
@@ -14,28 +13,19 @@ from chatmesh.ingress.answers import MessageAccepted, MessageStopping, SessionEr
 from chatmesh.ingress.bodies import DEFAULT_PAGE, MAX_PAGE, PostMessage, parse_post
 from chatmesh.ingress.erasing import Erasing
 from chatmesh.ingress.history import History
+from chatmesh.ingress.reading import IngressSettings, read_json, traceparent_of
 from chatmesh.ingress.stopping import Stopping
-from chatmesh.protocol import trace
-from chatmesh.protocol.headers import TRACEPARENT
 from chatmesh.protocol.jsontext import clean_text
 from chatmesh.protocol.messages import WorkflowRequest
 from chatmesh.protocol.timestamps import iso
 from chatmesh.protocol.tokens import Token, is_token, new_message_id, token
 from chatmesh.telemetry import get_logger
-from chatmesh.web import Problem, Request, Response, Route, json_response, read_body
+from chatmesh.web import Problem, Request, Response, Route, json_response
 from chatmesh.web.request import REQUEST_ID
 
 log = get_logger("ingress")
 
 Inline = Callable[[Request, Token, Token, Mapping[str, str]], Awaitable[Response]]
-
-
-@dataclass(frozen=True, slots=True)
-class IngressSettings:
-    """Bounds of a request, in bytes and seconds."""
-
-    max_body_bytes: int
-    body_seconds: float
 
 
 class Ingress:
@@ -75,12 +65,7 @@ class Ingress:
     async def post_message(self, http: Request) -> Response:
         session_id = _token(http, "session_id")
         self._admission.check_open()
-        if http.content_type != "application/json":
-            raise Problem(415, "not_json_type", f"Send application/json, not {http.content_type}.")
-        data = await read_body(
-            http, max_bytes=self._settings.max_body_bytes, seconds=self._settings.body_seconds
-        )
-        body, context = parse_post(data)
+        body, context = parse_post(await read_json(http, self._settings))
         request, may_be_known = self._request(http, session_id, body, context)
         accepted = await self._admission.admit(
             request, may_be_known=may_be_known, traceparent=traceparent_of(http)
@@ -161,11 +146,6 @@ class Ingress:
             correlation_id=clean_text(body.correlation_id or http[REQUEST_ID]),
         )
         return request, given is not None
-
-
-def traceparent_of(http: Request) -> str:
-    """The client's trace, or a fresh one."""
-    return trace.parse(http.headers.getall(TRACEPARENT, [])) or trace.fresh()
 
 
 def _token(http: Request, name: str) -> Token:

@@ -37,6 +37,7 @@ POD = ALL + Needs(
         "chat.session.*.stop.*",
         "chat.session.*.erased",
         "chat.registry.*.{id}",
+        "chat.registry.~retry.*",
         "chat.pod.{id}.heartbeat",
         "chat.pod.{id}.health",
     ),

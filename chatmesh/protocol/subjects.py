@@ -56,6 +56,8 @@ STOP_ALL = "chat.session.*.stop.*"
 ERASED_ALL = "chat.session.*.erased"
 TRANSCRIPT_ALL = "chat.session.*.transcript.*"
 REGISTRY_ALL = "chat.registry.*.*"
+RETRY_ALL = "chat.registry.~retry.*"
+"""Part of the registry, and of no session: a `~` stands in no identifier."""
 DEAD_LETTERS_ALL = "chat.dead.*"
 WORKER_LEASES = "chat.worker.*.leases"
 
@@ -108,6 +110,16 @@ def registry(session_id: Token, pod_id: Token) -> str:
 def registry_of(session_id: Token) -> str:
     """Filter: every pod that holds readers of a session."""
     return f"chat.registry.{session_id}.*"
+
+
+def retry(key: Token) -> str:
+    """Which message a request became."""
+    return f"chat.registry.~retry.{key}"
+
+
+def is_retry(subject: str) -> bool:
+    """Whether a subject of `REGISTRY_ALL` tells of a request, and of no session's readers."""
+    return third_token(subject) == "~retry"
 
 
 def dead_letter(session_id: Token) -> str:

@@ -102,6 +102,8 @@ class Router(Listener):
         return subjects.REGISTRY_ALL
 
     async def on_message(self, message: Msg) -> None:
+        if subjects.is_retry(message.subject):
+            return
         change = Holder.decode(message.subject, message.data)
         if change is None and message.data:
             metrics.errors.labels("relay", "undecodable").inc()

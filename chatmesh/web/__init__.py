@@ -7,7 +7,7 @@ without waiting.
 from chatmesh.web.problem import Problem
 from chatmesh.web.request import Request, Response, empty_response, json_response, read_body
 from chatmesh.web.server import Route, Server, ServerSettings
-from chatmesh.web.sink import EventSink, NoSink, Sink
+from chatmesh.web.sink import EventSink, NoSink, Sink, cut
 
 __all__ = [
     "EventSink",
@@ -19,6 +19,7 @@ __all__ = [
     "Server",
     "ServerSettings",
     "Sink",
+    "cut",
     "empty_response",
     "json_response",
     "read_body",

@@ -6,7 +6,7 @@ In: operations, which stand where the routes are declared. Out: an OpenAPI 3.1 d
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import Any, Literal
@@ -32,9 +32,25 @@ _SHARED_HEADERS = {
 
 
 @dataclass(frozen=True, slots=True)
+class Errors:
+    """What an operation's errors look like. `of_codes` narrows the type's schema to a status and its codes."""
+
+    type: Any
+    media_type: str
+    of_codes: Callable[[int, Sequence[str]], dict[str, Any]]
+
+
+def _problem_of_codes(status: int, codes: Sequence[str]) -> dict[str, Any]:
+    return {"properties": {"status": {"const": status}, "code": {"enum": list(codes)}}}
+
+
+PROBLEMS = Errors(ProblemBody, PROBLEM_JSON, _problem_of_codes)
+
+
+@dataclass(frozen=True, slots=True)
 class Parameter:
-    """In the query or a header. `type` is anything that pydantic makes a schema of. Path parameters are ids, and stand in
-    the path already."""
+    """In the query or a header. `type` is anything that pydantic makes a schema of. Path parameters stand in the path
+    already; those named `…_id` are ids."""
 
     where: Literal["query", "header"]
     name: str
@@ -44,17 +60,24 @@ class Parameter:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """A good one. `type` None: no body. `headers`: name → description."""
+    """A good one. `type` None: no body. `headers`: name → description. `also`: media type → type of what may come
+    instead."""
 
     description: str
     type: Any = None
     media_type: str = "application/json"
     headers: Mapping[str, str] = field(default_factory=dict)
+    also: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def contents(self) -> dict[str, Any]:
+        """Media type → type."""
+        return ({self.media_type: self.type} if self.type is not None else {}) | dict(self.also)
 
 
 @dataclass(frozen=True, slots=True)
 class Operation:
-    """What a route's caller has to know. `problems`: status → codes."""
+    """What a route's caller has to know. `problems`: status → codes; none: any."""
 
     id: str
     summary: str
@@ -63,6 +86,7 @@ class Operation:
     parameters: Sequence[Parameter] = ()
     body: Any = None
     description: str = ""
+    errors: Errors = PROBLEMS
 
 
 def document(
@@ -82,7 +106,8 @@ def document(
             "schemas": schemas.components,
             "headers": {name: _header(text) for name, text in _SHARED_HEADERS.items()},
             "responses": {
-                f"Problem{status}": _problem(status, codes, schemas) for status, codes in ANYWHERE.items()
+                f"Problem{status}": _problem(PROBLEMS, status, codes, schemas)
+                for status, codes in ANYWHERE.items()
             },
         },
     }
@@ -96,7 +121,10 @@ class _Schemas:
         for operation in operations:
             wanted += [_input(parameter.type) for parameter in operation.parameters]
             wanted += [_input(operation.body)] if operation.body is not None else []
-            wanted += [_input(answer.type) for answer in operation.answers.values() if answer.type]
+            wanted += [_input(operation.errors.type)]
+            wanted += [
+                _input(shape) for answer in operation.answers.values() for shape in answer.contents.values()
+            ]
         unique = {key: (key, mode, adapter) for key, mode, adapter in wanted}
         self._found, definitions = TypeAdapter.json_schemas(
             unique.values(), ref_template="#/components/schemas/{model}"
@@ -127,13 +155,16 @@ def _operation(path: str, operation: Operation, schemas: _Schemas) -> dict[str, 
         str(status): {"$ref": f"#/components/responses/Problem{status}"} for status in ANYWHERE
     }
     for status, codes in operation.problems.items():
-        problems[str(status)] = _problem(status, [*codes, *ANYWHERE.get(status, ())], schemas)
+        problems[str(status)] = _problem(
+            operation.errors, status, [*codes, *ANYWHERE.get(status, ())], schemas
+        )
     described["responses"] = answers | dict(sorted(problems.items()))
     return described
 
 
 def _path_parameter(name: str) -> dict[str, Any]:
-    return {"name": name, "in": "path", "required": True, "schema": {"type": "string", "pattern": PATTERN}}
+    pattern = {"pattern": PATTERN} if name.endswith("_id") else {}
+    return {"name": name, "in": "path", "required": True, "schema": {"type": "string", **pattern}}
 
 
 def _parameter(parameter: Parameter, schemas: _Schemas) -> dict[str, Any]:
@@ -151,22 +182,27 @@ def _answer(answer: Answer, schemas: _Schemas) -> dict[str, Any]:
         "description": answer.description,
         "headers": _shared_headers("X-Request-Id") | own,
     }
-    if answer.type is not None:
-        described["content"] = {answer.media_type: {"schema": schemas.of(answer.type)}}
+    if answer.contents:
+        described["content"] = {
+            media_type: {"schema": schemas.of(shape)} for media_type, shape in answer.contents.items()
+        }
     return described
 
 
-def _problem(status: int, codes: Sequence[str], schemas: _Schemas) -> dict[str, Any]:
-    narrowed = {
-        "allOf": [
-            schemas.of(ProblemBody),
-            {"properties": {"status": {"const": status}, "code": {"enum": list(codes)}}},
-        ]
-    }
+def _problem(errors: Errors, status: int, codes: Sequence[str], schemas: _Schemas) -> dict[str, Any]:
+    narrowed = schemas.of(errors.type)
+    if codes:
+        narrowed = {"allOf": [narrowed, errors.of_codes(status, codes)]}
+    content = {errors.media_type: {"schema": narrowed}}
+    if (
+        errors is not PROBLEMS and status in ANYWHERE
+    ):  # what is no request yet has no route, and so no other words
+        content |= _problem(PROBLEMS, status, ANYWHERE[status], schemas)["content"]
+    phrase = HTTPStatus(status).phrase
     return {
-        "description": f"{HTTPStatus(status).phrase}: {', '.join(f'`{code}`' for code in codes)}.",
+        "description": f"{phrase}: {', '.join(f'`{code}`' for code in codes) or 'any code'}.",
         "headers": _shared_headers("X-Request-Id", *(["Retry-After"] if status in RETRIED else [])),
-        "content": {PROBLEM_JSON: {"schema": narrowed}},
+        "content": content,
     }
 
 

@@ -18,6 +18,9 @@ Response = web.StreamResponse
 
 REQUEST_ID = web.RequestKey("request_id", str)
 
+MORE_HEADERS = web.RequestKey("more_headers", dict[str, str])
+"""What a handler has put there stands on the answer, on that to its failure too; an event stream has its own."""
+
 STANDING_HEADERS = {"Server": "chatmesh", "X-Content-Type-Options": "nosniff", "Cache-Control": "no-store"}
 """On every answer that does not say otherwise. No versions: they help nobody but attackers."""
 
@@ -37,11 +40,9 @@ def empty_response(status: int) -> web.Response:
 
 
 def problem_response(problem: Problem, request_id: str) -> web.Response:
-    response = json_response(problem.body(request_id), status=problem.status, headers=problem.headers)
+    response = json_response(problem.body(request_id), status=problem.status, headers=problem.answer_headers)
     response.content_type = "application/problem+json"
     response.headers["X-Request-Id"] = request_id
-    if problem.retry_after_seconds is not None:
-        response.headers["Retry-After"] = str(problem.retry_after_seconds)
     return response
 
 

@@ -30,14 +30,6 @@ def test_every_default_on_the_page_is_the_default() -> None:
     assert not wrong
 
 
-def test_what_is_said_to_do_nothing_is_used_nowhere() -> None:
-    section = CONFIGURATION.section("Keys that do nothing yet")
-    idle = re.findall(r"`\w+\.(cancel_on_disconnect)`", section)
-    used = [name for name in idle if any(re.search(rf"\.{name}\b", code) for code in _CODE.values())]
-    assert not used
-    assert sorted(idle) == ["cancel_on_disconnect"]
-
-
 def test_metrics_are_measured_unless_the_table_says_otherwise() -> None:
     code = "".join(_CODE.values())
     idle = {

@@ -45,6 +45,13 @@ async def test_pod_and_worker_do_all_they_do_under_the_permissions_on_the_page(t
                 row["message_id"]: row["status"] for row in (await client.get(PATHS)).json()["messages"]
             }
             assert statuses == {"m1": "stopped", "m2": "stopped", "m3": "done"}
+            said = {"model": "echo", "messages": [{"role": "user", "content": "a b"}]}
+            for count in ("0", "1"):
+                headers = {"x-stainless-retry-count": count}
+                assert (
+                    await client.post("/v1/chat/completions", json=said, headers=headers)
+                ).status_code == 200
+            assert len((await client.get("/v1/sessions")).json()["sessions"]) == 2
             assert (await client.get("/v1/sessions")).json()["sessions"][0]["session_id"] == "s"
             assert (await client.delete("/v1/sessions/s")).status_code == 202
             await eventually(lambda: _is_worked_off(broker))

@@ -28,8 +28,7 @@ def documented_codes(document: dict[str, Any]) -> set[tuple[int, str]]:
             answers += [answer for answer in operation["responses"].values() if "$ref" not in answer]
     for answer in answers:
         for content in answer.get("content", {}).values():
-            narrowed = content["schema"].get("allOf", [None, None])[1]
-            if narrowed:
-                status = narrowed["properties"]["status"]["const"]
-                found |= {(status, code) for code in narrowed["properties"]["code"]["enum"]}
+            narrowed = content["schema"].get("allOf", [None, {"properties": {}}])[1]["properties"]
+            if "status" in narrowed:
+                found |= {(narrowed["status"]["const"], code) for code in narrowed["code"]["enum"]}
     return found

@@ -13,6 +13,7 @@ from schemathesis.schemas import APIOperation, BaseSchema
 from tests.http_schema.meshes import schema_of
 from tests.support.broker import Broker
 from tests.support.mesh import client_of, running
+from tests.support.models import models
 from tests.support.waiting import eventually
 
 SESSION = "/v1/sessions/{session_id}"
@@ -32,10 +33,17 @@ class Asked:
         self._client = client
 
     async def __call__(
-        self, method: str, path: str, expected: int, *, message_id: str = "m", **options: Any
+        self,
+        method: str,
+        path: str,
+        expected: int,
+        *,
+        message_id: str = "m",
+        model: str = "",
+        **options: Any,
     ) -> httpx.Response:
         operation: APIOperation = self._schema[path][method]
-        url = path.format(session_id="s", message_id=message_id)
+        url = path.format(session_id="s", message_id=message_id, model=model)
         answer = await self._client.request(method, url, **options)
         assert answer.status_code == expected, answer.text
         operation.validate_response(answer)
@@ -77,6 +85,27 @@ async def test_answers_of_a_sessions_whole_life_are_as_documented(broker: Broker
         await ask("GET", "/v1/sessions", 200)
         await ask("DELETE", SESSION, 202)
         await ask("GET", MESSAGES, 404)
+
+
+COMPLETIONS = "/v1/chat/completions"
+MODEL = "/v1/models/{model}"
+
+
+async def test_answers_to_openais_clients_are_as_documented(broker: Broker) -> None:
+    chat = {"model": "echo", "messages": [{"role": "user", "content": "one two"}]}
+    async with running(broker.url, models("refusing")) as mesh, client_of(mesh) as client:
+        ask = Asked(schema_of(mesh), client)
+        whole = await ask("POST", COMPLETIONS, 200, json=chat)
+        assert whole.json()["choices"][0]["message"]["content"] == "one two"
+        streamed = await ask("POST", COMPLETIONS, 200, json=chat | {"stream": True})
+        assert streamed.text.endswith("data: [DONE]\n\n")
+        await ask("POST", COMPLETIONS, 404, json=chat | {"model": "none"})
+        await ask("POST", COMPLETIONS, 502, json=chat | {"model": "refusing"})
+        await ask("POST", COMPLETIONS, 400, json=chat | {"messages": []})
+        await ask("POST", COMPLETIONS, 422, json=chat, headers={"X-Session-Id": "*"})
+        await ask("GET", "/v1/models", 200)
+        await ask("GET", MODEL, 200, model="echo")
+        await ask("GET", MODEL, 404, model="none")
 
 
 async def is_running(ask: Asked) -> bool:
@@ -145,7 +174,10 @@ async def test_every_wrong_method_is_a_405_problem_that_names_the_right_ones(bro
         for path, item in schema_of(mesh).raw_schema["paths"].items():
             right = {method.upper() for method in item}
             for method in {"GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE"} - right:
-                answer = await client.request(method, path.format(session_id="s", message_id="m"))
-                assert (answer.status_code, answer.json()["code"]) == (405, "method_not_allowed")
-                assert answer.headers["content-type"] == "application/problem+json"
+                named = path.format(session_id="s", message_id="m", model="echo")
+                answer = await client.request(method, named)
+                body = answer.json()
+                assert (answer.status_code, body.get("error", body)["code"]) == (405, "method_not_allowed")
+                kind = "application/json" if "error" in body else "application/problem+json"
+                assert answer.headers["content-type"] == kind
                 assert set(answer.headers["allow"].split(", ")) - {"HEAD"} == right

@@ -23,6 +23,9 @@ from tests.http_schema.meshes import documented_codes
 from tests.support.broker import Broker
 from tests.support.mesh import client_of, running
 
+COMPATIBLE = {"/v1/chat/completions", "/v1/models", "/v1/models/{model}"}
+"""Paths of OpenAI's clients."""
+
 METHODS = {"get", "post", "delete"}
 ELSEWHERE = {"not_found", "method_not_allowed", "expectation_failed", "bad_request", "http_error"}
 """Codes of what is no documented call; the description names the first two."""
@@ -97,6 +100,19 @@ def test_native_calls_are_all_there(document: dict[str, Any]) -> None:
     }
 
 
+def test_calls_of_openais_clients_are_there_with_errors_in_their_shape(document: dict[str, Any]) -> None:
+    found = {f"{method.upper()} {path}" for method, path, _ in operations(document) if path in COMPATIBLE}
+    assert found == {"POST /v1/chat/completions", "GET /v1/models", "GET /v1/models/{model}"}
+    chat = document["paths"]["/v1/chat/completions"]["post"]["responses"]
+    assert set(chat["200"]["content"]) == {"application/json", "text/event-stream"}
+    assert chat["404"]["content"]["application/json"]["schema"]["allOf"][1] == {
+        "properties": {"error": {"properties": {"code": {"enum": ["model_not_found"]}}}}
+    }
+    # What is no HTTP is told before it is known whom it is for.
+    assert set(chat["400"]["content"]) == {"application/json", "application/problem+json"}
+    assert set(chat["422"]["content"]) == {"application/json"}
+
+
 def test_operation_ids_are_unique(document: dict[str, Any]) -> None:
     ids = [operation["operationId"] for _, _, operation in operations(document)]
     assert len(set(ids)) == len(ids)
@@ -105,8 +121,10 @@ def test_operation_ids_are_unique(document: dict[str, Any]) -> None:
 def test_every_id_in_a_path_has_the_pattern_of_subject_tokens(document: dict[str, Any]) -> None:
     for _, path, operation in operations(document):
         in_path = {p["name"]: p["schema"] for p in operation.get("parameters", []) if p["in"] == "path"}
-        assert set(in_path) == {name for name in ("session_id", "message_id") if f"{{{name}}}" in path}
-        assert all(schema["pattern"] == PATTERN for schema in in_path.values())
+        assert set(in_path) - {"model"} == {
+            name for name in ("session_id", "message_id") if f"{{{name}}}" in path
+        }
+        assert all(schema["pattern"] == PATTERN for name, schema in in_path.items() if name != "model")
 
 
 def test_events_are_described_as_a_stream_with_its_positions(document: dict[str, Any]) -> None:
@@ -131,13 +149,14 @@ def test_chunks_of_the_document_are_those_of_the_protocol() -> None:
 def test_every_answer_has_a_request_id_and_every_busy_one_says_when_to_come_back(
     document: dict[str, Any],
 ) -> None:
-    for _, _, operation in operations(document):
+    for _, path, operation in operations(document):
+        own = "application/json" if path in COMPATIBLE else "application/problem+json"
         for status, answer in operation["responses"].items():
             name = answer.get("$ref", "").rpartition("/")[2]
             whole = document["components"]["responses"][name] if name else answer
             assert "X-Request-Id" in whole["headers"]
             assert ("Retry-After" in whole["headers"]) is (status in {"429", "503"})
-            assert int(status) < 400 or set(whole["content"]) == {"application/problem+json"}
+            assert int(status) < 400 or set(whole["content"]) >= {"application/problem+json" if name else own}
 
 
 def test_every_code_that_is_raised_is_documented_and_no_other(document: dict[str, Any]) -> None:

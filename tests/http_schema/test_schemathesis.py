@@ -25,6 +25,9 @@ MOST_EDGE_CASES = 150
 OF_STATE = {"idempotency_conflict", "unknown_model", "unknown_cursor", "session_busy"}
 """Codes that refuse what is well-formed. All others are of the form, so the document should have said it."""
 
+BEYOND_SCHEMAS = "does not fit into 64 bits"
+"""What no schema can say of keys that it does not name."""
+
 # The stream does not end; its parameters have tests of their own.
 ENDLESS = "getEvents"
 
@@ -37,12 +40,18 @@ def operations(schema: BaseSchema) -> list[APIOperation]:
 def accepts_what_is_well_formed(_context: CheckContext, response: Response, case: Case) -> None:
     """In the place of schemathesis' own check, which takes no 422 for a refusal by state."""
     if case.meta is not None and case.meta.generation.mode.is_positive and response.status_code in (400, 422):
-        assert response.json()["code"] in OF_STATE, response.text
+        if BEYOND_SCHEMAS in response.text:
+            return
+        body = response.json()
+        assert body.get("error", body)["code"] in OF_STATE, response.text
 
 
 def has_input(operation: APIOperation) -> bool:
-    """Where nothing can be sent, nothing can be sent wrong."""
-    return bool(list(operation.iter_parameters()) or list(operation.body))
+    """Where nothing can be sent, or any text will do, nothing can be sent wrong."""
+    narrow = [
+        given for given in operation.iter_parameters() if given.definition["schema"] != {"type": "string"}
+    ]
+    return bool(narrow or list(operation.body))
 
 
 def call(case: Case, session: requests.Session) -> None:

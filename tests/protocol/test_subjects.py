@@ -37,6 +37,7 @@ BUILDERS: dict[str, tuple[Callable[..., str], str]] = {
     "session_log": (subjects.session_log, "chat.session.{0}.>"),
     "registry": (subjects.registry, "chat.registry.{0}.{1}"),
     "registry_of": (subjects.registry_of, "chat.registry.{0}.*"),
+    "retry": (subjects.retry, "chat.registry.~retry.{0}"),
     "dead_letter": (subjects.dead_letter, "chat.dead.{0}"),
 }
 PATTERNS = {
@@ -49,8 +50,13 @@ PATTERNS = {
     subjects.ERASED_ALL: "erased",
     subjects.TRANSCRIPT_ALL: "transcript",
     subjects.REGISTRY_ALL: "registry",
+    subjects.RETRY_ALL: "retry",
     subjects.DEAD_LETTERS_ALL: "dead_letter",
 }
+
+
+PARTS = {"retry": "registry"}
+"""Which pattern hears those of another one, too."""
 
 
 def built(name: str, *tokens: Token) -> str:
@@ -78,7 +84,7 @@ def test_a_subject_is_heard_by_its_own_listeners_only(one: Token, other: Token) 
         subject = built(name, one, other)
         if "*" not in subject and ">" not in subject:
             heard = [pattern for pattern in PATTERNS if matches(pattern, subject)]
-            assert heard == [pattern for pattern, of in PATTERNS.items() if of == name]
+            assert heard == [pattern for pattern, of in PATTERNS.items() if of in (name, PARTS.get(name))]
 
 
 @given(one=TOKENS, other=TOKENS, pod=TOKENS)
@@ -90,6 +96,14 @@ def test_a_filter_of_one_session_matches_no_other(one: Token, other: Token, pod:
     ):
         assert matches(of(one), subject(one, pod))
         assert matches(of(one), subject(other, pod)) == (one == other)
+
+
+@given(session=TOKENS, other=TOKENS)
+@settings(deadline=None, max_examples=50)
+def test_what_is_kept_of_a_request_is_of_no_session(session: Token, other: Token) -> None:
+    assert not matches(subjects.registry_of(session), subjects.retry(other))
+    assert subjects.is_retry(subjects.retry(other))
+    assert not subjects.is_retry(subjects.registry(session, other))
 
 
 @given(TOKENS)

@@ -7,7 +7,9 @@ import json
 import os
 from collections.abc import AsyncIterator
 
+from chatmesh.errors import ProviderError
 from chatmesh.providers import Delta, Prompt, Resume
+from chatmesh.providers.base import Usage
 
 WORDS = 40
 PAUSE_SECONDS = 0.02
@@ -59,6 +61,16 @@ async def failing_once(prompt: Prompt, resume: Resume) -> AsyncIterator[str | De
     yield Delta("", "length")
 
 
+async def beginning_anew(prompt: Prompt, resume: Resume) -> AsyncIterator[str]:
+    """Has a bug that passes, and then begins anew, slowly."""
+    if prompt.attempt == 1:
+        yield "one "
+        raise ValueError("the first time")
+    for word in text(attempt=prompt.attempt).split():
+        await asyncio.sleep(PAUSE_SECONDS)
+        yield f"{word} "
+
+
 async def deadly(prompt: Prompt, resume: Resume) -> AsyncIterator[str]:
     """Takes its process down."""
     yield "last words "
@@ -103,3 +115,25 @@ def models(*names: str, continuation: str | None = None) -> str:
 async def remembering(prompt: Prompt, resume: Resume) -> AsyncIterator[str]:
     """Says what it was told before, as JSON."""
     yield json.dumps([[message["role"], message["content"]] for message in prompt.history])
+
+
+async def telling(prompt: Prompt, resume: Resume) -> AsyncIterator[str]:
+    """Says all that it was told, as JSON."""
+    told = {"message": prompt.message, "history": prompt.history, "context": prompt.context}
+    yield json.dumps(told | {"user_id": prompt.user_id})
+
+
+async def calling(prompt: Prompt, resume: Resume) -> AsyncIterator[str | Delta]:
+    """Calls the first tool that it was given, in fragments as models do."""
+    name = prompt.context["tools"][0]["function"]["name"]
+    yield Delta(data={"type": "reasoning", "text": "hm"})
+    yield Delta(data={"type": "tool_call", "index": 0, "id": "call_1", "name": name, "arguments": ""})
+    for fragment in ('{"city":', ' "Graz"}'):
+        yield Delta(data={"type": "tool_call", "index": 0, "arguments": fragment})
+    yield Delta("", "tool_calls", usage=Usage(7, 5))
+
+
+async def refusing(prompt: Prompt, resume: Resume) -> AsyncIterator[str]:
+    """Says a word, and then can't."""
+    yield "well "
+    raise ProviderError("the model is out of order", code="provider_down")

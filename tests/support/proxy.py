@@ -21,13 +21,14 @@ _Held = tuple[float, bytes | None]
 class FaultProxy:
     """Forwards 127.0.0.1:`port` to 127.0.0.1:`target_port`. Faults hold for open and for new connections.
 
-    `latency_seconds` delays every byte by that much in each direction, without taking throughput.
+    `latency_seconds` delays every byte by that much in each direction, without taking throughput. `target_port` may be
+    changed: new connections go there.
     """
 
     def __init__(self, target_port: int) -> None:
         self.latency_seconds = 0.0
         self.port = free_port()
-        self._target_port = target_port
+        self.target_port = target_port
         self._server: asyncio.Server | None = None
         self._links: set[_Link] = set()
         self._flowing = asyncio.Event()
@@ -87,7 +88,7 @@ class FaultProxy:
         link = _Link(self, writer)
         self._links.add(link)
         try:
-            await link.run(reader, self._target_port)
+            await link.run(reader, self.target_port)
         finally:
             self._links.discard(link)
             link.ended.set()
