@@ -22,7 +22,9 @@ from chatmesh.ingress import (
     IngressSettings,
     Intake,
     IntakeSettings,
+    Responses,
     Stopping,
+    VercelChat,
 )
 from chatmesh.kernel import Child, Mailbox
 from chatmesh.presence import Beacon, HealthResponder, Holdings, IdentityGuard, Roster, RosterKeeper, Vitals
@@ -109,16 +111,24 @@ def _server(process: Process, hub: Hub, streams: EventStreams, roster: Roster) -
         is_open=lambda: not process.is_draining,
         is_connected=lambda: broker.connection.is_connected,
     )
-    ingress = Ingress(
+    history = History(broker.queue, broker.transcript, broker.sessions, queue_limit=limit)
+    erasing = Erasing(broker.queue, broker.transcript, stopping, queue_limit=limit)
+    settings = IngressSettings(config.http.max_body_bytes, config.http.request_timeout_seconds)
+    ingress = Ingress(admission, history, stopping, erasing, settings, inline=streams.inline)
+    responses = Responses(
         admission,
-        History(broker.queue, broker.transcript, broker.sessions, queue_limit=limit),
+        history,
         stopping,
-        Erasing(broker.queue, broker.transcript, stopping, queue_limit=limit),
-        IngressSettings(config.http.max_body_bytes, config.http.request_timeout_seconds),
-        inline=streams.inline,
+        settings,
+        default_model=config.default_model,
+        project=streams.project_anew,
+        collect=streams.collect,
     )
+    chat = VercelChat(admission, history, stopping, settings, project=streams.project)
     routes = [
         *ingress.routes,
+        *responses.routes,
+        *chat.routes,
         *streams.routes,
         *probe_routes(lambda: process.is_ready, lambda: process.status),
         *page_routes(),

@@ -7,8 +7,11 @@ from chatmesh.ingress.admission import Admission
 from chatmesh.ingress.erasing import Erasing
 from chatmesh.ingress.history import History
 from chatmesh.ingress.intake import Intake, IntakeSettings
-from chatmesh.ingress.routes import Ingress, IngressSettings
+from chatmesh.ingress.reading import IngressSettings
+from chatmesh.ingress.responses import Responses
+from chatmesh.ingress.routes import Ingress
 from chatmesh.ingress.stopping import Stopping
+from chatmesh.ingress.vercel import VercelChat
 
 __all__ = [
     "Admission",
@@ -18,5 +21,7 @@ __all__ = [
     "IngressSettings",
     "Intake",
     "IntakeSettings",
+    "Responses",
     "Stopping",
+    "VercelChat",
 ]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
 import orjson
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
@@ -11,6 +11,8 @@ from chatmesh.errors import ProtocolError
 from chatmesh.protocol.jsontext import check_depth, check_interoperable
 from chatmesh.protocol.tokens import PATTERN
 from chatmesh.web import Problem
+
+Body = TypeVar("Body", bound=BaseModel)
 
 Id = Annotated[str, Field(pattern=PATTERN)]
 
@@ -64,7 +66,21 @@ class PostMessage(BaseModel):
 
 
 def parse_post(data: bytes) -> tuple[PostMessage, dict[str, Any]]:
-    """The body, and its `context` as it came, but for whole numbers that were written otherwise. Problem 400 `not_json`, 422 `invalid_body` with every field's path."""
+    """The body, and its `context`. Raises as `parse`."""
+    body, raw = parse(data, PostMessage)
+    return body, context_of(body.context, raw)
+
+
+def context_of(context: Context, raw: dict[str, Any]) -> dict[str, Any]:
+    """As it came in the object `raw`, but for whole numbers that were written otherwise."""
+    came: dict[str, Any] = raw.get("context") or {}
+    if context.max_tokens is not None:
+        came["max_tokens"] = context.max_tokens
+    return came
+
+
+def parse(data: bytes, shape: type[Body]) -> tuple[Body, dict[str, Any]]:
+    """The body, and the object that it came as. Problem 400 `not_json`, 422 `invalid_body` with every field's path."""
     try:
         raw = orjson.loads(data)
         check_depth(raw, "the body")
@@ -74,13 +90,9 @@ def parse_post(data: bytes) -> tuple[PostMessage, dict[str, Any]]:
     except ProtocolError as error:
         raise Problem(400, "not_json", str(error)) from error
     try:
-        body = PostMessage.model_validate(raw)
+        return shape.model_validate(raw), raw
     except ValidationError as error:
         raise _invalid(error) from error
-    context = raw.get("context") or {}
-    if body.context.max_tokens is not None:
-        context["max_tokens"] = body.context.max_tokens
-    return body, context
 
 
 def _invalid(error: ValidationError) -> Problem:

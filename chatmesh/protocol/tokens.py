@@ -39,6 +39,11 @@ def new_message_id() -> Token:
     return Token(f"msg_{secrets.token_hex(12)}")
 
 
+def new_session_id() -> Token:
+    """A fresh session id, for a caller who names none."""
+    return Token(f"sess_{secrets.token_hex(12)}")
+
+
 def new_correlation_id() -> str:
     """A fresh correlation id; it is no subject token, only a thread through logs and answers."""
     return f"corr_{secrets.token_hex(8)}"

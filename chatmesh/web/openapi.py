@@ -6,7 +6,7 @@ In: operations, which stand where the routes are declared. Out: an OpenAPI 3.1 d
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import Any, Literal
@@ -33,10 +33,9 @@ _SHARED_HEADERS = {
 
 @dataclass(frozen=True, slots=True)
 class Parameter:
-    """In the query or a header. `type` is anything that pydantic makes a schema of. Path parameters are ids, and stand in
-    the path already."""
+    """`type` is anything that pydantic makes a schema of. Path parameters that are ids of ours stand in the path already."""
 
-    where: Literal["query", "header"]
+    where: Literal["query", "header", "path"]
     name: str
     type: Any
     description: str
@@ -44,17 +43,40 @@ class Parameter:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """A good one. `type` None: no body. `headers`: name → description."""
+    """A good one. `type` None: no body. `headers`: name → description. `more`: media type → type, of what it may be too."""
 
     description: str
     type: Any = None
     media_type: str = "application/json"
     headers: Mapping[str, str] = field(default_factory=dict)
+    more: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def contents(self) -> Mapping[str, Any]:
+        """Media type → type."""
+        return ({self.media_type: self.type} if self.type is not None else {}) | dict(self.more)
+
+
+@dataclass(frozen=True, slots=True)
+class Form:
+    """How a call's problems are told. `narrow`: what of the type's schema is sure for a status and its codes."""
+
+    media_type: str
+    type: Any
+    narrow: Callable[[int, Sequence[str]], dict[str, Any]]
+
+
+def _narrow_problem(status: int, codes: Sequence[str]) -> dict[str, Any]:
+    return {"properties": {"status": {"const": status}, "code": {"enum": list(codes)}}}
+
+
+PROBLEM = Form(PROBLEM_JSON, ProblemBody, _narrow_problem)
 
 
 @dataclass(frozen=True, slots=True)
 class Operation:
-    """What a route's caller has to know. `problems`: status → codes."""
+    """What a route's caller has to know. `problems`: status → codes. What can happen anywhere is a problem document, whatever
+    the call's own `form` is."""
 
     id: str
     summary: str
@@ -63,6 +85,7 @@ class Operation:
     parameters: Sequence[Parameter] = ()
     body: Any = None
     description: str = ""
+    form: Form = PROBLEM
 
 
 def document(
@@ -82,7 +105,8 @@ def document(
             "schemas": schemas.components,
             "headers": {name: _header(text) for name, text in _SHARED_HEADERS.items()},
             "responses": {
-                f"Problem{status}": _problem(status, codes, schemas) for status, codes in ANYWHERE.items()
+                f"Problem{status}": _problem(status, {PROBLEM: codes}, schemas)
+                for status, codes in ANYWHERE.items()
             },
         },
     }
@@ -96,7 +120,10 @@ class _Schemas:
         for operation in operations:
             wanted += [_input(parameter.type) for parameter in operation.parameters]
             wanted += [_input(operation.body)] if operation.body is not None else []
-            wanted += [_input(answer.type) for answer in operation.answers.values() if answer.type]
+            wanted += [
+                _input(shape) for answer in operation.answers.values() for shape in answer.contents.values()
+            ]
+            wanted += [_input(operation.form.type)]
         unique = {key: (key, mode, adapter) for key, mode, adapter in wanted}
         self._found, definitions = TypeAdapter.json_schemas(
             unique.values(), ref_template="#/components/schemas/{model}"
@@ -115,7 +142,8 @@ def _operation(path: str, operation: Operation, schemas: _Schemas) -> dict[str, 
     described: dict[str, Any] = {"operationId": operation.id, "summary": operation.summary}
     if operation.description:
         described["description"] = operation.description
-    parameters = [_path_parameter(name) for name in re.findall(r"{(\w+)}", path)]
+    named = {parameter.name for parameter in operation.parameters}
+    parameters = [_path_parameter(name) for name in re.findall(r"{(\w+)}", path) if name not in named]
     parameters += [_parameter(parameter, schemas) for parameter in operation.parameters]
     if parameters:
         described["parameters"] = parameters
@@ -127,7 +155,10 @@ def _operation(path: str, operation: Operation, schemas: _Schemas) -> dict[str, 
         str(status): {"$ref": f"#/components/responses/Problem{status}"} for status in ANYWHERE
     }
     for status, codes in operation.problems.items():
-        problems[str(status)] = _problem(status, [*codes, *ANYWHERE.get(status, ())], schemas)
+        told = {operation.form: codes}
+        if status in ANYWHERE:
+            told[PROBLEM] = [*told.get(PROBLEM, ()), *ANYWHERE[status]]
+        problems[str(status)] = _problem(status, told, schemas)
     described["responses"] = answers | dict(sorted(problems.items()))
     return described
 
@@ -137,12 +168,13 @@ def _path_parameter(name: str) -> dict[str, Any]:
 
 
 def _parameter(parameter: Parameter, schemas: _Schemas) -> dict[str, Any]:
-    return {
+    described = {
         "name": parameter.name,
         "in": parameter.where,
         "description": parameter.description,
         "schema": schemas.of(parameter.type),
     }
+    return described | ({"required": True} if parameter.where == "path" else {})
 
 
 def _answer(answer: Answer, schemas: _Schemas) -> dict[str, Any]:
@@ -151,22 +183,23 @@ def _answer(answer: Answer, schemas: _Schemas) -> dict[str, Any]:
         "description": answer.description,
         "headers": _shared_headers("X-Request-Id") | own,
     }
-    if answer.type is not None:
-        described["content"] = {answer.media_type: {"schema": schemas.of(answer.type)}}
+    if answer.contents:
+        described["content"] = {
+            media_type: {"schema": schemas.of(shape)} for media_type, shape in answer.contents.items()
+        }
     return described
 
 
-def _problem(status: int, codes: Sequence[str], schemas: _Schemas) -> dict[str, Any]:
-    narrowed = {
-        "allOf": [
-            schemas.of(ProblemBody),
-            {"properties": {"status": {"const": status}, "code": {"enum": list(codes)}}},
-        ]
-    }
+def _problem(status: int, told: Mapping[Form, Sequence[str]], schemas: _Schemas) -> dict[str, Any]:
+    """`told`: form → the codes that are told in it."""
+    codes = [f"`{code}`" for of_form in told.values() for code in of_form]
     return {
-        "description": f"{HTTPStatus(status).phrase}: {', '.join(f'`{code}`' for code in codes)}.",
+        "description": f"{HTTPStatus(status).phrase}: {', '.join(codes)}.",
         "headers": _shared_headers("X-Request-Id", *(["Retry-After"] if status in RETRIED else [])),
-        "content": {PROBLEM_JSON: {"schema": narrowed}},
+        "content": {
+            form.media_type: {"schema": {"allOf": [schemas.of(form.type), form.narrow(status, of_form)]}}
+            for form, of_form in told.items()
+        },
     }
 
 

@@ -53,6 +53,13 @@ class Problem(Exception):  # noqa: N818 - the RFC's word for it
     headers: dict[str, str] = field(default_factory=dict)
     more: dict[str, Any] = field(default_factory=dict)
 
+    @property
+    def all_headers(self) -> dict[str, str]:
+        """With when to come back, where that is known."""
+        if self.retry_after_seconds is None:
+            return self.headers
+        return self.headers | {"Retry-After": str(self.retry_after_seconds)}
+
     def body(self, request_id: str) -> dict[str, Any]:
         return {
             "type": f"urn:chatmesh:problem:{self.code}",

@@ -36,12 +36,14 @@ def empty_response(status: int) -> web.Response:
     return web.Response(status=status)
 
 
+def text_response(text: str, *, status: int = 200, headers: dict[str, str] | None = None) -> web.Response:
+    return web.Response(text=text, status=status, headers=headers)
+
+
 def problem_response(problem: Problem, request_id: str) -> web.Response:
-    response = json_response(problem.body(request_id), status=problem.status, headers=problem.headers)
+    response = json_response(problem.body(request_id), status=problem.status, headers=problem.all_headers)
     response.content_type = "application/problem+json"
     response.headers["X-Request-Id"] = request_id
-    if problem.retry_after_seconds is not None:
-        response.headers["Retry-After"] = str(problem.retry_after_seconds)
     return response
 
 
