@@ -103,3 +103,17 @@ def models(*names: str, continuation: str | None = None) -> str:
 async def remembering(prompt: Prompt, resume: Resume) -> AsyncIterator[str]:
     """Says what it was told before, as JSON."""
     yield json.dumps([[message["role"], message["content"]] for message in prompt.history])
+
+
+def calls() -> list[tuple[str, str]]:
+    """Name and arguments of what `calling` wants to be called."""
+    return [("weather", '{"city": "Bern"}'), ("time", "{}")]
+
+
+async def calling(prompt: Prompt, resume: Resume) -> AsyncIterator[Delta]:
+    """Wants tools to be called, in fragments as OpenAI streams them."""
+    for index, (name, arguments) in enumerate(calls()):
+        yield Delta(data={"type": "tool_call", "index": index, "id": f"call_{index}", "name": name})
+        for at in range(0, len(arguments), 5):
+            yield Delta(data={"type": "tool_call", "index": index, "arguments": arguments[at : at + 5]})
+    yield Delta("", "tool_calls")
