@@ -61,6 +61,7 @@ PURE = (
     "ingress/responses/answers.py",
     "ingress/vercel/understanding.py",
     "ingress/vercel/bodies.py",
+    "ingress/vercel/answers.py",
     "operate/checks.py",
     "operate/stream_checks.py",
     "operate/findings.py",

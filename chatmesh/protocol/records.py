@@ -167,7 +167,7 @@ KEPT = (
 
 def asked(request: WorkflowRequest) -> dict[str, Any]:
     """What the first record of a message keeps of its request: enough for history, for recognising a repetition, and for
-    other formats. It is smaller than the request."""
+    other formats. But for the digest it is no larger than the request."""
     return {
         "message": request.message,
         "user_id": request.user_id,

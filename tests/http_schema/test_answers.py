@@ -145,7 +145,8 @@ async def test_every_wrong_method_is_a_405_problem_that_names_the_right_ones(bro
         for path, item in schema_of(mesh).raw_schema["paths"].items():
             right = {method.upper() for method in item}
             for method in {"GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE"} - right:
-                answer = await client.request(method, path.format(session_id="s", message_id="m"))
+                url = path.format(session_id="s", message_id="m", response_id="resp_1_s_m")
+                answer = await client.request(method, url)
                 assert (answer.status_code, answer.json()["code"]) == (405, "method_not_allowed")
                 assert answer.headers["content-type"] == "application/problem+json"
                 assert set(answer.headers["allow"].split(", ")) - {"HEAD"} == right

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, get_args, get_type_hints
@@ -13,12 +14,13 @@ import schemathesis
 import chatmesh
 from chatmesh.app import Mesh
 from chatmesh.config import load
+from chatmesh.protocol import openai_ids
 from chatmesh.protocol.messages import CHUNK_TYPES, ResponseChunk
 from chatmesh.protocol.tokens import PATTERN, Token
 from chatmesh.web import Request, Response, Route
 from chatmesh.web.described import describe
 from chatmesh.web.events import Chunk
-from chatmesh.web.openapi import ANYWHERE
+from chatmesh.web.openapi import ANYWHERE, PROBLEM_JSON
 from tests.http_schema.meshes import documented_codes
 from tests.support.broker import Broker
 from tests.support.mesh import client_of, running
@@ -105,8 +107,10 @@ def test_operation_ids_are_unique(document: dict[str, Any]) -> None:
 def test_every_id_in_a_path_has_the_pattern_of_subject_tokens(document: dict[str, Any]) -> None:
     for _, path, operation in operations(document):
         in_path = {p["name"]: p["schema"] for p in operation.get("parameters", []) if p["in"] == "path"}
-        assert set(in_path) == {name for name in ("session_id", "message_id") if f"{{{name}}}" in path}
-        assert all(schema["pattern"] == PATTERN for schema in in_path.values())
+        assert set(in_path) == set(re.findall(r"{(\w+)}", path))
+        assert {name: schema["pattern"] for name, schema in in_path.items()} == {
+            name: openai_ids.PATTERN if name == "response_id" else PATTERN for name in in_path
+        }
 
 
 def test_events_are_described_as_a_stream_with_its_positions(document: dict[str, Any]) -> None:
@@ -131,13 +135,23 @@ def test_chunks_of_the_document_are_those_of_the_protocol() -> None:
 def test_every_answer_has_a_request_id_and_every_busy_one_says_when_to_come_back(
     document: dict[str, Any],
 ) -> None:
-    for _, _, operation in operations(document):
+    for _, path, operation in operations(document):
         for status, answer in operation["responses"].items():
             name = answer.get("$ref", "").rpartition("/")[2]
             whole = document["components"]["responses"][name] if name else answer
             assert "X-Request-Id" in whole["headers"]
             assert ("Retry-After" in whole["headers"]) is (status in {"429", "503"})
-            assert int(status) < 400 or set(whole["content"]) == {"application/problem+json"}
+            if int(status) >= 400:
+                # What can happen anywhere is told before the call's own form is known.
+                assert set(whole["content"]) <= {form_of(path), PROBLEM_JSON}
+                assert name or form_of(path) in whole["content"]
+
+
+def form_of(path: str) -> str:
+    """How the call's own problems are told."""
+    if path.startswith("/v1/responses"):
+        return "application/json"
+    return "text/plain" if path.startswith("/api/chat") else PROBLEM_JSON
 
 
 def test_every_code_that_is_raised_is_documented_and_no_other(document: dict[str, Any]) -> None:

@@ -27,6 +27,11 @@ async def exact(prompt: Prompt, resume: Resume) -> AsyncIterator[str]:
         yield f"{word} "
 
 
+async def short(prompt: Prompt, resume: Resume) -> AsyncIterator[str]:
+    """Says one word, at once."""
+    yield "yes"
+
+
 async def overlapping(prompt: Prompt, resume: Resume) -> AsyncIterator[str]:
     """Repeats the end of what was shown, as a model does that is asked to go on."""
     whole = text()

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import ConfigDict
+from pydantic import ConfigDict, Field, Json
 from typing_extensions import TypedDict
 
 
@@ -48,3 +48,19 @@ class ResponseObject(TypedDict):
     output: list[dict[str, Any]]
     previous_response_id: str | None
     usage: dict[str, Any] | None
+
+
+class ResponseEventData(TypedDict):
+    """One event; what else it says goes by its type."""
+
+    __pydantic_config__ = ConfigDict(extra="allow")  # type: ignore[misc]
+
+    type: str
+    sequence_number: Annotated[int, Field(description="What `starting_after` takes.")]
+
+
+class ResponseEvent(TypedDict):
+    """One server-sent event."""
+
+    event: Annotated[str, Field(description="The type again.")]
+    data: Json[ResponseEventData]

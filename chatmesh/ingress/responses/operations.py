@@ -7,8 +7,9 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
+from chatmesh.ingress.bodies import Id
 from chatmesh.ingress.operations import ADMISSION
-from chatmesh.ingress.responses.answers import OpenaiError, ResponseObject
+from chatmesh.ingress.responses.answers import OpenaiError, ResponseEvent, ResponseObject
 from chatmesh.ingress.responses.bodies import CreateResponse
 from chatmesh.protocol.openai_ids import PATTERN
 from chatmesh.web.openapi import EVENT_STREAM, Answer, Form, Operation, Parameter
@@ -21,7 +22,7 @@ def _narrow(_status: int, codes: Sequence[str]) -> dict[str, Any]:
 OPENAI_ERROR = Form("application/json", OpenaiError, _narrow)
 
 _IDS = {"X-Session-Id": "The response's session.", "X-Message-Id": "Its message in there."}
-_STREAMED = {EVENT_STREAM: str}
+_STREAMED = {EVENT_STREAM: ResponseEvent}
 _ID = Parameter("path", "response_id", Annotated[str, Field(pattern=PATTERN)], "As a response has it.")
 
 CREATE = Operation(
@@ -49,7 +50,7 @@ CREATE = Operation(
         504: ("acceptance_unknown", "answer_unfinished"),
     },
     [
-        Parameter("header", "X-Session-Id", str, "The session to say it in. Default: a new one."),
+        Parameter("header", "X-Session-Id", Id, "The session to say it in. Default: a new one."),
         Parameter(
             "header", "Idempotency-Key", str, "Makes repeating safe: the same key is the same response."
         ),

@@ -5,16 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from typing_extensions import TypedDict
-
-from chatmesh.ingress.bodies import Id
 from chatmesh.ingress.operations import ADMISSION
+from chatmesh.ingress.vercel.answers import ChatStopped, StreamEvent
 from chatmesh.ingress.vercel.bodies import PostChat
 from chatmesh.web.openapi import EVENT_STREAM, Answer, Form, Operation
-
-
-class ChatStopped(TypedDict):
-    stopped: list[Id]
 
 
 def _narrow(_status: int, _codes: Sequence[str]) -> dict[str, Any]:
@@ -24,7 +18,7 @@ def _narrow(_status: int, _codes: Sequence[str]) -> dict[str, Any]:
 SENTENCE = Form("text/plain", str, _narrow)
 
 _STREAM = Answer(
-    "The answer as a UI message stream.", str, EVENT_STREAM, {"X-Vercel-AI-UI-Message-Stream": "v1"}
+    "The answer as a UI message stream.", StreamEvent, EVENT_STREAM, {"X-Vercel-AI-UI-Message-Stream": "v1"}
 )
 
 POST_CHAT = Operation(

@@ -13,6 +13,7 @@ from chatmesh.ingress.reading import IngressSettings, read_json, token_in, trace
 from chatmesh.ingress.shapes import sentence, shaped
 from chatmesh.ingress.stopping import Stopping
 from chatmesh.ingress.vercel import operations
+from chatmesh.ingress.vercel.answers import ChatStopped
 from chatmesh.ingress.vercel.bodies import PostChat
 from chatmesh.ingress.vercel.understanding import Understood, understand
 from chatmesh.protocol.jsontext import clean_text
@@ -86,7 +87,7 @@ class VercelChat:
         self._admission.check_broker()
         unanswered = await self._history.unanswered(session_id)
         stopped = [each for each in unanswered if await self._stopping.stop(session_id, each)]
-        answer: operations.ChatStopped = {"stopped": [*stopped]}
+        answer: ChatStopped = {"stopped": [*stopped]}
         return json_response(answer)
 
     async def _stream(self, http: Request, session_id: Token, message_id: Token) -> Response:
