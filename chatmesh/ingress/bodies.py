@@ -8,7 +8,7 @@ import orjson
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from chatmesh.errors import ProtocolError
-from chatmesh.protocol.jsontext import check_depth, check_interoperable
+from chatmesh.protocol.jsontext import MAX_DEPTH, check_depth, check_interoperable
 from chatmesh.protocol.tokens import PATTERN
 from chatmesh.web import Problem
 
@@ -24,12 +24,19 @@ MAX_TOKENS = 2**31 - 1
 """No model says so much; what is a number everywhere."""
 
 
-def _whole(value: Any) -> Any:
+def whole(value: Any) -> Any:
     """JSON has one kind of number: 5.0 is 5, and some languages write it so."""
     return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
-TokenCount = Annotated[int, Field(ge=1, le=MAX_TOKENS), BeforeValidator(_whole)]
+TokenCount = Annotated[int, Field(ge=1, le=MAX_TOKENS), BeforeValidator(whole)]
+
+ModelName = Annotated[str, Field(min_length=1, max_length=256)]
+ProviderName = Annotated[str, Field(description="Picks among several providers that have the model.")]
+Temperature = Annotated[float, Field(ge=0, le=2)]
+Pace = Annotated[float, Field(ge=0, description="Pace of echo and count; 0: unlimited.")]
+OnBusy = Literal["queue", "reject", "interrupt"]
+UserId = Annotated[str, Field(max_length=256)]
 
 
 class Context(BaseModel):
@@ -37,20 +44,14 @@ class Context(BaseModel):
 
     model_config = ConfigDict(extra="allow", strict=True)
 
-    ai_provider: str | None = Field(
-        default=None, description="Picks among several providers that have the model."
-    )
-    model: str | None = Field(
-        default=None, min_length=1, max_length=256, description="Default: the configured one."
-    )
-    temperature: float | None = Field(default=None, ge=0, le=2)
+    ai_provider: ProviderName | None = None
+    model: ModelName | None = Field(default=None, description="Default: the configured one.")
+    temperature: Temperature | None = None
     max_tokens: TokenCount | None = None
     system_prompt: str | None = None
     conversation_history: list[Any] | None = None
-    tokens_per_second: float | None = Field(
-        default=None, ge=0, description="Pace of echo and count; 0: unlimited."
-    )
-    on_busy: Literal["queue", "reject", "interrupt"] | None = None
+    tokens_per_second: Pace | None = None
+    on_busy: OnBusy | None = None
 
 
 class PostMessage(BaseModel):
@@ -60,14 +61,15 @@ class PostMessage(BaseModel):
 
     message: str = Field(description="What the user says.")
     message_id: Id | None = Field(default=None, description="Makes repeating safe; default: a new one.")
-    user_id: str | None = Field(default=None, max_length=256)
+    user_id: UserId | None = None
     context: Context = Field(default_factory=Context)
     correlation_id: str | None = Field(default=None, max_length=256)
 
 
 def parse_post(data: bytes) -> tuple[PostMessage, dict[str, Any]]:
-    """The body, and its `context`. Raises as `parse`."""
-    body, raw = parse(data, PostMessage)
+    """The body, and its `context` as it came, but for whole numbers that were written otherwise. Problem 400 `not_json`, 422 `invalid_body` with every field's path."""
+    raw = decode(data)
+    body = validate(PostMessage, raw)
     return body, context_of(body.context, raw)
 
 
@@ -79,18 +81,23 @@ def context_of(context: Context, raw: dict[str, Any]) -> dict[str, Any]:
     return came
 
 
-def parse(data: bytes, shape: type[Body]) -> tuple[Body, dict[str, Any]]:
-    """The body, and the object that it came as. Problem 400 `not_json`, 422 `invalid_body` with every field's path."""
+def decode(data: bytes, *, depth: int = MAX_DEPTH) -> Any:
+    """The JSON in a body that every reader understands alike, nested so deep at most. Problem 400 `not_json`."""
     try:
         raw = orjson.loads(data)
-        check_depth(raw, "the body")
+        check_depth(raw, "the body", depth)
         check_interoperable(data)
     except orjson.JSONDecodeError as error:
         raise Problem(400, "not_json", f"The body is not valid JSON: {error}") from error
     except ProtocolError as error:
         raise Problem(400, "not_json", str(error)) from error
+    return raw
+
+
+def validate(shape: type[Body], raw: Any) -> Body:
+    """`raw` as that type. Problem 422 `invalid_body`."""
     try:
-        return shape.model_validate(raw), raw
+        return shape.model_validate(raw)
     except ValidationError as error:
         raise _invalid(error) from error
 

@@ -1,4 +1,4 @@
-"""What every door reads of a request in the same way, whatever format its body is in."""
+"""Reads a request as far as every format has it in common: its bounded JSON body, its trace."""
 
 from __future__ import annotations
 
@@ -21,10 +21,15 @@ class IngressSettings:
 
 
 async def read_json(http: Request, settings: IngressSettings) -> bytes:
-    """The body, not parsed. Problem 415 `not_json_type`, and what `read_body` raises."""
+    """The body of one who says that it is JSON. Problem 415 `not_json_type`, and what `read_body` raises."""
     if http.content_type != "application/json":
         raise Problem(415, "not_json_type", f"Send application/json, not {http.content_type}.")
     return await read_body(http, max_bytes=settings.max_body_bytes, seconds=settings.body_seconds)
+
+
+def traceparent_of(http: Request) -> str:
+    """The client's trace, or a fresh one."""
+    return trace.parse(http.headers.getall(TRACEPARENT, [])) or trace.fresh()
 
 
 def token_in(http: Request, name: str) -> Token:
@@ -33,11 +38,6 @@ def token_in(http: Request, name: str) -> Token:
         return token(http.match_info[name], name)
     except ProtocolError as error:
         raise Problem(422, "invalid_id", str(error)) from error
-
-
-def traceparent_of(http: Request) -> str:
-    """The client's trace, or a fresh one."""
-    return trace.parse(http.headers.getall(TRACEPARENT, [])) or trace.fresh()
 
 
 def message_id_of(key: str | None) -> str | None:

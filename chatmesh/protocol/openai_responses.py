@@ -18,14 +18,13 @@ from typing import Any
 import orjson
 
 from chatmesh.protocol import sse
+from chatmesh.protocol.estimates import tokens_of
 from chatmesh.protocol.openai_chat import delta_of, finish_reason_of, usage
 from chatmesh.protocol.openai_items import MESSAGE, REASONING, FunctionCall, Kind, Said, Text
 from chatmesh.protocol.timestamps import unix_seconds
 
 ATTEMPT = 1_000_000_000
 """No answer has so many events, and nine million attempts still fit JavaScript's integers."""
-
-CHARACTERS_PER_TOKEN = 4
 
 _ENDS = {
     "length": ("incomplete", "max_output_tokens"),
@@ -222,7 +221,7 @@ def _error(final: dict[str, Any] | None) -> dict[str, Any] | None:
 
 
 def _usage(final: dict[str, Any], asked: Asked) -> dict[str, Any]:
-    counted = usage(final, len(asked.message) // CHARACTERS_PER_TOKEN)
+    counted = usage(final, tokens_of(asked.message))
     read = _object(counted, "prompt_tokens_details")
     written = _object(counted, "completion_tokens_details")
     return {

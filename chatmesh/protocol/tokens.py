@@ -40,7 +40,7 @@ def new_message_id() -> Token:
 
 
 def new_session_id() -> Token:
-    """A fresh session id, for a caller who names none."""
+    """A fresh session id, as random."""
     return Token(f"sess_{secrets.token_hex(12)}")
 
 

@@ -6,12 +6,11 @@ without waiting.
 
 from chatmesh.web.problem import Problem
 from chatmesh.web.request import Request, Response, empty_response, json_response, read_body, text_response
-from chatmesh.web.server import Handler, Route, Server, ServerSettings
-from chatmesh.web.sink import EventSink, NoSink, Sink
+from chatmesh.web.server import Route, Server, ServerSettings
+from chatmesh.web.sink import EventSink, NoSink, Sink, cut
 
 __all__ = [
     "EventSink",
-    "Handler",
     "NoSink",
     "Problem",
     "Request",
@@ -20,6 +19,7 @@ __all__ = [
     "Server",
     "ServerSettings",
     "Sink",
+    "cut",
     "empty_response",
     "json_response",
     "read_body",

@@ -32,8 +32,25 @@ _SHARED_HEADERS = {
 
 
 @dataclass(frozen=True, slots=True)
+class Errors:
+    """What an operation's errors look like. `of_codes` narrows the type's schema to a status and its codes."""
+
+    type: Any
+    media_type: str
+    of_codes: Callable[[int, Sequence[str]], dict[str, Any]]
+
+
+def _problem_of_codes(status: int, codes: Sequence[str]) -> dict[str, Any]:
+    return {"properties": {"status": {"const": status}, "code": {"enum": list(codes)}}}
+
+
+PROBLEMS = Errors(ProblemBody, PROBLEM_JSON, _problem_of_codes)
+
+
+@dataclass(frozen=True, slots=True)
 class Parameter:
-    """`type` is anything that pydantic makes a schema of. Path parameters that are ids of ours stand in the path already."""
+    """In the query or a header. `type` is anything that pydantic makes a schema of. Path parameters stand in the path
+    already; those named `…_id` are ids, unless they are described."""
 
     where: Literal["query", "header", "path"]
     name: str
@@ -43,40 +60,24 @@ class Parameter:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """A good one. `type` None: no body. `headers`: name → description. `more`: media type → type, of what it may be too."""
+    """A good one. `type` None: no body. `headers`: name → description. `also`: media type → type of what may come
+    instead."""
 
     description: str
     type: Any = None
     media_type: str = "application/json"
     headers: Mapping[str, str] = field(default_factory=dict)
-    more: Mapping[str, Any] = field(default_factory=dict)
+    also: Mapping[str, Any] = field(default_factory=dict)
 
     @property
-    def contents(self) -> Mapping[str, Any]:
+    def contents(self) -> dict[str, Any]:
         """Media type → type."""
-        return ({self.media_type: self.type} if self.type is not None else {}) | dict(self.more)
-
-
-@dataclass(frozen=True, slots=True)
-class Form:
-    """How a call's problems are told. `narrow`: what of the type's schema is sure for a status and its codes."""
-
-    media_type: str
-    type: Any
-    narrow: Callable[[int, Sequence[str]], dict[str, Any]]
-
-
-def _narrow_problem(status: int, codes: Sequence[str]) -> dict[str, Any]:
-    return {"properties": {"status": {"const": status}, "code": {"enum": list(codes)}}}
-
-
-PROBLEM = Form(PROBLEM_JSON, ProblemBody, _narrow_problem)
+        return ({self.media_type: self.type} if self.type is not None else {}) | dict(self.also)
 
 
 @dataclass(frozen=True, slots=True)
 class Operation:
-    """What a route's caller has to know. `problems`: status → codes. What can happen anywhere is a problem document, whatever
-    the call's own `form` is."""
+    """What a route's caller has to know. `problems`: status → codes; none: any."""
 
     id: str
     summary: str
@@ -85,7 +86,7 @@ class Operation:
     parameters: Sequence[Parameter] = ()
     body: Any = None
     description: str = ""
-    form: Form = PROBLEM
+    errors: Errors = PROBLEMS
 
 
 def document(
@@ -105,7 +106,7 @@ def document(
             "schemas": schemas.components,
             "headers": {name: _header(text) for name, text in _SHARED_HEADERS.items()},
             "responses": {
-                f"Problem{status}": _problem(status, {PROBLEM: codes}, schemas)
+                f"Problem{status}": _problem(PROBLEMS, status, codes, schemas)
                 for status, codes in ANYWHERE.items()
             },
         },
@@ -120,10 +121,10 @@ class _Schemas:
         for operation in operations:
             wanted += [_input(parameter.type) for parameter in operation.parameters]
             wanted += [_input(operation.body)] if operation.body is not None else []
+            wanted += [_input(operation.errors.type)]
             wanted += [
                 _input(shape) for answer in operation.answers.values() for shape in answer.contents.values()
             ]
-            wanted += [_input(operation.form.type)]
         unique = {key: (key, mode, adapter) for key, mode, adapter in wanted}
         self._found, definitions = TypeAdapter.json_schemas(
             unique.values(), ref_template="#/components/schemas/{model}"
@@ -155,16 +156,16 @@ def _operation(path: str, operation: Operation, schemas: _Schemas) -> dict[str, 
         str(status): {"$ref": f"#/components/responses/Problem{status}"} for status in ANYWHERE
     }
     for status, codes in operation.problems.items():
-        told = {operation.form: codes}
-        if status in ANYWHERE:
-            told[PROBLEM] = [*told.get(PROBLEM, ()), *ANYWHERE[status]]
-        problems[str(status)] = _problem(status, told, schemas)
+        problems[str(status)] = _problem(
+            operation.errors, status, [*codes, *ANYWHERE.get(status, ())], schemas
+        )
     described["responses"] = answers | dict(sorted(problems.items()))
     return described
 
 
 def _path_parameter(name: str) -> dict[str, Any]:
-    return {"name": name, "in": "path", "required": True, "schema": {"type": "string", "pattern": PATTERN}}
+    pattern = {"pattern": PATTERN} if name.endswith("_id") else {}
+    return {"name": name, "in": "path", "required": True, "schema": {"type": "string", **pattern}}
 
 
 def _parameter(parameter: Parameter, schemas: _Schemas) -> dict[str, Any]:
@@ -190,16 +191,20 @@ def _answer(answer: Answer, schemas: _Schemas) -> dict[str, Any]:
     return described
 
 
-def _problem(status: int, told: Mapping[Form, Sequence[str]], schemas: _Schemas) -> dict[str, Any]:
-    """`told`: form → the codes that are told in it."""
-    codes = [f"`{code}`" for of_form in told.values() for code in of_form]
+def _problem(errors: Errors, status: int, codes: Sequence[str], schemas: _Schemas) -> dict[str, Any]:
+    narrowed = schemas.of(errors.type)
+    if codes:
+        narrowed = {"allOf": [narrowed, errors.of_codes(status, codes)]}
+    content = {errors.media_type: {"schema": narrowed}}
+    if (
+        errors is not PROBLEMS and status in ANYWHERE
+    ):  # what is no request yet has no route, and so no other words
+        content |= _problem(PROBLEMS, status, ANYWHERE[status], schemas)["content"]
+    phrase = HTTPStatus(status).phrase
     return {
-        "description": f"{HTTPStatus(status).phrase}: {', '.join(codes)}.",
+        "description": f"{phrase}: {', '.join(f'`{code}`' for code in codes) or 'any code'}.",
         "headers": _shared_headers("X-Request-Id", *(["Retry-After"] if status in RETRIED else [])),
-        "content": {
-            form.media_type: {"schema": {"allOf": [schemas.of(form.type), form.narrow(status, of_form)]}}
-            for form, of_form in told.items()
-        },
+        "content": content,
     }
 
 

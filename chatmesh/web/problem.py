@@ -54,8 +54,8 @@ class Problem(Exception):  # noqa: N818 - the RFC's word for it
     more: dict[str, Any] = field(default_factory=dict)
 
     @property
-    def all_headers(self) -> dict[str, str]:
-        """With when to come back, where that is known."""
+    def answer_headers(self) -> dict[str, str]:
+        """All that it says in headers."""
         if self.retry_after_seconds is None:
             return self.headers
         return self.headers | {"Retry-After": str(self.retry_after_seconds)}

@@ -18,6 +18,9 @@ Response = web.StreamResponse
 
 REQUEST_ID = web.RequestKey("request_id", str)
 
+MORE_HEADERS = web.RequestKey("more_headers", dict[str, str])
+"""What a handler has put there stands on the answer, on that to its failure too; an event stream has its own."""
+
 STANDING_HEADERS = {"Server": "chatmesh", "X-Content-Type-Options": "nosniff", "Cache-Control": "no-store"}
 """On every answer that does not say otherwise. No versions: they help nobody but attackers."""
 
@@ -32,16 +35,16 @@ def json_response(body: Any, *, status: int = 200, headers: dict[str, str] | Non
     )
 
 
-def empty_response(status: int) -> web.Response:
-    return web.Response(status=status)
-
-
 def text_response(text: str, *, status: int = 200, headers: dict[str, str] | None = None) -> web.Response:
     return web.Response(text=text, status=status, headers=headers)
 
 
+def empty_response(status: int) -> web.Response:
+    return web.Response(status=status)
+
+
 def problem_response(problem: Problem, request_id: str) -> web.Response:
-    response = json_response(problem.body(request_id), status=problem.status, headers=problem.all_headers)
+    response = json_response(problem.body(request_id), status=problem.status, headers=problem.answer_headers)
     response.content_type = "application/problem+json"
     response.headers["X-Request-Id"] = request_id
     return response

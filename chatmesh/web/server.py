@@ -21,11 +21,20 @@ from chatmesh.web.connections import Connections
 from chatmesh.web.openapi import Operation
 from chatmesh.web.problem import Problem, from_http_exception
 from chatmesh.web.reaper import Reaper
-from chatmesh.web.request import REQUEST_ID, STANDING_HEADERS, Request, Response, problem_response
+from chatmesh.web.request import (
+    MORE_HEADERS,
+    REQUEST_ID,
+    STANDING_HEADERS,
+    Request,
+    Response,
+    problem_response,
+)
 
 log = get_logger("web")
 
 Handler = Callable[[Request], Awaitable[Response]]
+Refuse = Callable[[Problem, str], Response]
+"""A problem, and the request's id, as an answer."""
 
 BACKLOG = 4096
 """Connections that may wait to be accepted: a herd of reconnecting readers comes at once."""
@@ -42,13 +51,15 @@ _REQUEST_ID = re.compile(r"[\x21-\x7e]{1,128}")
 @dataclass(frozen=True, slots=True)
 class Route:
     """One call. `path` as aiohttp writes it: `/v1/sessions/{session_id}/events`. A GET answers HEAD too, unless it is a
-    stream, which has no end to measure. `operation` is its documentation; None: no part of the API."""
+    stream, which has no end to measure. `operation` is its documentation; None: no part of the API. `refuse` makes the
+    answer of every failure at the path, and at what lies below its parameters."""
 
     method: str
     path: str
     handler: Handler
     operation: Operation | None = None
     is_stream: bool = False
+    refuse: Refuse = problem_response
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +89,11 @@ class Server(Service):
     ) -> None:
         self._settings = settings
         self.routes = routes
+        self._refusals = [
+            (route.path.partition("{")[0], route.refuse)
+            for route in routes
+            if route.refuse is not problem_response
+        ]
         self._leave = leave
         self._draining = asyncio.Event()
         self.port = settings.port
@@ -163,7 +179,7 @@ class Server(Service):
 
     def _application(self) -> web.Application:
         app = web.Application(
-            middlewares=[self._last_answers, _middleware], client_max_size=self._settings.max_body_bytes
+            middlewares=[self._last_answers, self._answer], client_max_size=self._settings.max_body_bytes
         )
         app.on_response_prepare.append(_add_standing_headers)
         for route in self.routes:
@@ -180,6 +196,40 @@ class Server(Service):
             response.force_close()
         return response
 
+    @web.middleware
+    async def _answer(self, request: Request, handler: Handler) -> Response:
+        """A request id on every answer; every failure in the words of its path."""
+        asked = request.headers.get("X-Request-Id", "")
+        request_id = asked if _REQUEST_ID.fullmatch(asked) else new_correlation_id()
+        request[REQUEST_ID] = request_id
+        began = time.monotonic()
+        try:
+            response = await handler(request)
+        except ConnectionResetError:
+            raise
+        except Exception as error:  # noqa: BLE001 - whatever it is, it is logged and answered
+            response = self._refuse(request)(_problem_of(error, request), request_id)
+        if not response.prepared:
+            response.headers.update(request.get(MORE_HEADERS, {}))
+            response.headers["X-Request-Id"] = request_id
+        metrics.http_requests.labels(_route_of(request), response.status).inc()
+        log.debug(
+            "web.request",
+            method=request.method,
+            route=_route_of(request),
+            status=response.status,
+            request_id=request_id,
+            latency_ms=round((time.monotonic() - began) * 1000, 1),
+        )
+        return response
+
+    def _refuse(self, request: Request) -> Refuse:
+        """Of the path, since a wrong method or address has no route."""
+        for prefix, refuse in self._refusals:
+            if request.path.startswith(prefix):
+                return refuse
+        return problem_response
+
 
 async def _add_standing_headers(_request: Request, response: Response) -> None:
     response.headers["Server"] = STANDING_HEADERS["Server"]  # aiohttp has put its own there
@@ -187,41 +237,16 @@ async def _add_standing_headers(_request: Request, response: Response) -> None:
         response.headers.setdefault(name, value)
 
 
-@web.middleware
-async def _middleware(request: Request, handler: Handler) -> Response:
-    """A request id on every answer; every failure a problem document."""
-    asked = request.headers.get("X-Request-Id", "")
-    request_id = asked if _REQUEST_ID.fullmatch(asked) else new_correlation_id()
-    request[REQUEST_ID] = request_id
-    began = time.monotonic()
-    try:
-        response = await handler(request)
-    except Problem as problem:
-        response = problem_response(problem, request_id)
-    except ProtocolError as error:
-        response = problem_response(Problem(422, "invalid", str(error)), request_id)
-    except web.HTTPException as error:
-        response = problem_response(from_http_exception(error), request_id)
-    except ConnectionResetError:
-        raise
-    except Exception:
-        metrics.errors.labels("web", "handler").inc()
-        log.exception("web.handler_failed", path=_route_of(request), request_id=request_id)
-        response = problem_response(
-            Problem(500, "internal", "This should not have happened; the log has more."), request_id
-        )
-    if not response.prepared:
-        response.headers["X-Request-Id"] = request_id
-    metrics.http_requests.labels(_route_of(request), response.status).inc()
-    log.debug(
-        "web.request",
-        method=request.method,
-        route=_route_of(request),
-        status=response.status,
-        request_id=request_id,
-        latency_ms=round((time.monotonic() - began) * 1000, 1),
-    )
-    return response
+def _problem_of(error: Exception, request: Request) -> Problem:
+    if isinstance(error, Problem):
+        return error
+    if isinstance(error, ProtocolError):
+        return Problem(422, "invalid", str(error))
+    if isinstance(error, web.HTTPException):
+        return from_http_exception(error)
+    metrics.errors.labels("web", "handler").inc()
+    log.error("web.handler_failed", path=_route_of(request), request_id=request[REQUEST_ID], exc_info=error)
+    return Problem(500, "internal", "This should not have happened; the log has more.")
 
 
 def _route_of(request: Request) -> str:

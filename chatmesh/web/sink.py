@@ -52,6 +52,13 @@ class NoSink:
         self.is_closed = True
 
 
+def cut(request: web.Request) -> web.StreamResponse:
+    """Ends the request's connection without an answer; returns what the handler returns then."""
+    if isinstance(request.protocol, Connection):
+        request.protocol.cut()
+    return web.Response()
+
+
 class EventSink:
     """Made by `open`. After `finish`, `abort` or the client's leaving, writes do nothing and `is_closed` is true."""
 

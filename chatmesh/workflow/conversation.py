@@ -9,15 +9,10 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from chatmesh.protocol.estimates import tokens_of
 from chatmesh.protocol.exchanges import Exchange
 from chatmesh.protocol.tokens import Token
 from chatmesh.providers import Message
-
-CHARACTERS_PER_TOKEN = 4
-"""Of English text with most models' tokenizers; a bound needs no more."""
-
-TOKENS_PER_MESSAGE = 4
-"""What a role and its delimiters take."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +38,7 @@ def of_session(exchanges: Sequence[Exchange], current: Token, bounds: Bounds) ->
     tokens = 0
     for exchange in reversed(before[-bounds.turns :] if bounds.turns else []):
         said = list(_said(exchange))
-        tokens += sum(_tokens(message) for message in said)
+        tokens += sum(tokens_of(message["content"]) for message in said)
         if tokens > bounds.tokens:
             break
         kept.append(said)
@@ -56,7 +51,3 @@ def _said(exchange: Exchange) -> Iterable[Message]:
         yield {"role": "user", "content": question}
     if answer := exchange.text:
         yield {"role": "assistant", "content": answer}
-
-
-def _tokens(message: Message) -> int:
-    return len(message["content"]) // CHARACTERS_PER_TOKEN + TOKENS_PER_MESSAGE

@@ -12,6 +12,7 @@ from schemathesis.schemas import BaseSchema
 
 from chatmesh.app import Mesh
 from chatmesh.web.described import describe
+from chatmesh.web.openapi import PROBLEM_JSON
 
 
 def schema_of(mesh: Mesh) -> BaseSchema:
@@ -45,3 +46,10 @@ def code_of(answer: requests.Response | httpx.Response | Response) -> str:
         return ""
     body = answer.json()
     return str(body["error"]["code"] if "error" in body else body["code"])
+
+
+def form_of(path: str) -> str:
+    """How the call's own problems are told."""
+    if path.startswith("/v1/responses"):
+        return "application/json"
+    return "text/plain" if path.startswith("/api/chat") else PROBLEM_JSON

@@ -21,7 +21,7 @@ from chatmesh.web import Request, Response, Route
 from chatmesh.web.described import describe
 from chatmesh.web.events import Chunk
 from chatmesh.web.openapi import ANYWHERE, PROBLEM_JSON
-from tests.http_schema.meshes import documented_codes
+from tests.http_schema.meshes import documented_codes, form_of
 from tests.support.broker import Broker
 from tests.support.mesh import client_of, running
 
@@ -145,13 +145,6 @@ def test_every_answer_has_a_request_id_and_every_busy_one_says_when_to_come_back
                 # What can happen anywhere is told before the call's own form is known.
                 assert set(whole["content"]) <= {form_of(path), PROBLEM_JSON}
                 assert name or form_of(path) in whole["content"]
-
-
-def form_of(path: str) -> str:
-    """How the call's own problems are told."""
-    if path.startswith("/v1/responses"):
-        return "application/json"
-    return "text/plain" if path.startswith("/api/chat") else PROBLEM_JSON
 
 
 def test_every_code_that_is_raised_is_documented_and_no_other(document: dict[str, Any]) -> None:

@@ -138,7 +138,7 @@ def test_usage_is_the_providers_count_else_an_estimate() -> None:
     final = chunk(1, "", final="stop")
     final["metadata"] |= {"tokens_used": 3}
     estimated = told([final])[-1]["response"]["usage"]
-    assert (estimated["input_tokens"], estimated["output_tokens"], estimated["total_tokens"]) == (4, 3, 7)
+    assert (estimated["input_tokens"], estimated["output_tokens"], estimated["total_tokens"]) == (8, 3, 11)
     final["metadata"]["usage"] = {
         "prompt_tokens": 10,
         "completion_tokens": 5,

@@ -13,7 +13,7 @@ from openai import AsyncOpenAI
 @asynccontextmanager
 async def openai_of(url: str) -> AsyncIterator[AsyncOpenAI]:
     """A client of the pod at `url` that gives up at the first failure."""
-    async with AsyncOpenAI(base_url=f"{url}/v1", api_key="none", max_retries=0) as client:
+    async with AsyncOpenAI(base_url=f"{url}/v1", api_key="none", max_retries=0, timeout=30) as client:
         yield client
 
 

@@ -233,3 +233,24 @@ async def test_same_key_is_the_same_response(client: AsyncOpenAI) -> None:
     assert heard.events[-1].response == first
     with pytest.raises(openai.UnprocessableEntityError):
         await client.responses.create(model="echo", input="two", **key)  # type: ignore[call-overload]
+
+
+async def test_schema_as_deep_as_is_taken_is_answered_and_a_deeper_one_is_refused(
+    client: AsyncOpenAI,
+) -> None:
+    """It lies deeper in the request that workers get: what they refuse must not have been accepted."""
+
+    async def outcome(depth: int) -> str | None:
+        schema: Any = {}
+        for _ in range(depth):
+            schema = {"a": schema}
+        tool = WEATHER | {"parameters": schema}
+        try:
+            return (await client.responses.create(model="echo", input="hi", tools=[tool])).status
+        except openai.BadRequestError as error:
+            return error.code
+
+    outcomes = [await outcome(depth) for depth in range(20, 34)]
+    taken = outcomes.count("completed")
+    assert taken
+    assert outcomes == ["completed"] * taken + ["not_json"] * (14 - taken)

@@ -12,14 +12,14 @@ from chatmesh.ingress.operations import ADMISSION
 from chatmesh.ingress.responses.answers import OpenaiError, ResponseEvent, ResponseObject
 from chatmesh.ingress.responses.bodies import CreateResponse
 from chatmesh.protocol.openai_ids import PATTERN
-from chatmesh.web.openapi import EVENT_STREAM, Answer, Form, Operation, Parameter
+from chatmesh.web.openapi import EVENT_STREAM, Answer, Errors, Operation, Parameter
 
 
 def _narrow(_status: int, codes: Sequence[str]) -> dict[str, Any]:
     return {"properties": {"error": {"properties": {"code": {"enum": list(codes)}}}}}
 
 
-OPENAI_ERROR = Form("application/json", OpenaiError, _narrow)
+OPENAI_ERROR = Errors(OpenaiError, "application/json", _narrow)
 
 _IDS = {"X-Session-Id": "The response's session.", "X-Message-Id": "Its message in there."}
 _STREAMED = {EVENT_STREAM: ResponseEvent}
@@ -33,7 +33,7 @@ CREATE = Operation(
             "The response: whole, or (`background`) as far as it is; with `stream` its events.",
             ResponseObject,
             headers=_IDS,
-            more=_STREAMED,
+            also=_STREAMED,
         )
     },
     {
@@ -57,13 +57,13 @@ CREATE = Operation(
     ],
     CreateResponse,
     "Leaving stops nothing. Errors have OpenAI's shape.",
-    form=OPENAI_ERROR,
+    errors=OPENAI_ERROR,
 )
 
 RETRIEVE = Operation(
     "getResponse",
     "Read a response, or follow it.",
-    {200: Answer("As far as it is; with `stream` its events.", ResponseObject, headers=_IDS, more=_STREAMED)},
+    {200: Answer("As far as it is; with `stream` its events.", ResponseObject, headers=_IDS, also=_STREAMED)},
     {404: ("unknown_response",), 422: ("invalid",), 503: ("broker_away",)},
     [
         _ID,
@@ -75,7 +75,7 @@ RETRIEVE = Operation(
             "A `sequence_number`: only the events after it.",
         ),
     ],
-    form=OPENAI_ERROR,
+    errors=OPENAI_ERROR,
 )
 
 CANCEL = Operation(
@@ -88,5 +88,5 @@ CANCEL = Operation(
         504: ("stop_unknown",),
     },
     [_ID],
-    form=OPENAI_ERROR,
+    errors=OPENAI_ERROR,
 )

@@ -10,17 +10,17 @@ from contextlib import suppress
 from typing import Any
 
 from chatmesh.ingress.admission import Admission
-from chatmesh.ingress.bodies import parse
+from chatmesh.ingress.bodies import decode, validate
 from chatmesh.ingress.conversation import waiting
 from chatmesh.ingress.history import History
 from chatmesh.ingress.reading import IngressSettings, message_id_of, read_json, traceparent_of
 from chatmesh.ingress.responses import operations
 from chatmesh.ingress.responses.bodies import CreateResponse
 from chatmesh.ingress.responses.understanding import understand, unsupported
-from chatmesh.ingress.shapes import openai_error, shaped
+from chatmesh.ingress.shapes import openai_error
 from chatmesh.ingress.stopping import Stopping
 from chatmesh.protocol.exchanges import Exchange
-from chatmesh.protocol.jsontext import clean_text
+from chatmesh.protocol.jsontext import MAX_DEPTH, clean_text
 from chatmesh.protocol.messages import WorkflowRequest
 from chatmesh.protocol.openai_ids import read_response_id, response_id
 from chatmesh.protocol.openai_responses import Asked, ResponseStream, response
@@ -32,6 +32,9 @@ from chatmesh.web.request import REQUEST_ID
 
 CANCEL_SECONDS = 2.0
 """How long a cancel waits for the end that it has asked for, so that its answer can say so. It comes all the same."""
+
+DEEPER = 2
+"""A tool's schema lies so many levels deeper in the request that is made of the body, which workers measure again."""
 
 Project = Callable[[Request, Token, Token, Encode, Mapping[str, str]], Awaitable[Response]]
 Collect = Callable[[Token, Token], Awaitable[list[dict[str, Any]] | None]]
@@ -63,14 +66,15 @@ class Responses:
     def routes(self) -> list[Route]:
         one = "/v1/responses/{response_id}"
         return [
-            Route("POST", "/v1/responses", shaped(self.create, openai_error), operations.CREATE),
-            Route("GET", one, shaped(self.retrieve, openai_error), operations.RETRIEVE, is_stream=True),
-            Route("POST", f"{one}/cancel", shaped(self.cancel, openai_error), operations.CANCEL),
+            Route("POST", "/v1/responses", self.create, operations.CREATE, refuse=openai_error),
+            Route("GET", one, self.retrieve, operations.RETRIEVE, is_stream=True, refuse=openai_error),
+            Route("POST", f"{one}/cancel", self.cancel, operations.CANCEL, refuse=openai_error),
         ]
 
     async def create(self, http: Request) -> Response:
         self._admission.check_open()
-        body, _ = parse(await read_json(http, self._settings), CreateResponse)
+        raw = decode(await read_json(http, self._settings), depth=MAX_DEPTH - DEEPER)
+        body = validate(CreateResponse, raw)
         request, is_named = await self._request(http, body)
         accepted = await self._admission.admit(
             request, may_be_known=is_named, traceparent=traceparent_of(http)

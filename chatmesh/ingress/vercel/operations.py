@@ -8,14 +8,14 @@ from typing import Any
 from chatmesh.ingress.operations import ADMISSION
 from chatmesh.ingress.vercel.answers import ChatStopped, StreamEvent
 from chatmesh.ingress.vercel.bodies import PostChat
-from chatmesh.web.openapi import EVENT_STREAM, Answer, Form, Operation
+from chatmesh.web.openapi import EVENT_STREAM, Answer, Errors, Operation
 
 
 def _narrow(_status: int, _codes: Sequence[str]) -> dict[str, Any]:
     return {}
 
 
-SENTENCE = Form("text/plain", str, _narrow)
+SENTENCE = Errors(str, "text/plain", _narrow)
 
 _STREAM = Answer(
     "The answer as a UI message stream.", StreamEvent, EVENT_STREAM, {"X-Vercel-AI-UI-Message-Stream": "v1"}
@@ -38,7 +38,7 @@ POST_CHAT = Operation(
     },
     body=PostChat,
     description="Leaving stops nothing. Errors are a sentence.",
-    form=SENTENCE,
+    errors=SENTENCE,
 )
 
 RESUME_CHAT = Operation(
@@ -46,7 +46,7 @@ RESUME_CHAT = Operation(
     "Follow the session's unfinished answer, from its beginning.",
     {200: _STREAM, 204: Answer("Nothing is being answered.")},
     {422: ("invalid_id",), 503: ("broker_away",)},
-    form=SENTENCE,
+    errors=SENTENCE,
 )
 
 STOP_CHAT = Operation(
@@ -59,5 +59,5 @@ STOP_CHAT = Operation(
         503: ("broker_away", "storage_full"),
         504: ("stop_unknown",),
     },
-    form=SENTENCE,
+    errors=SENTENCE,
 )

@@ -7,10 +7,10 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 from chatmesh.ingress.admission import Admission
-from chatmesh.ingress.bodies import context_of, parse
+from chatmesh.ingress.bodies import context_of, decode, validate
 from chatmesh.ingress.history import History
 from chatmesh.ingress.reading import IngressSettings, read_json, token_in, traceparent_of
-from chatmesh.ingress.shapes import sentence, shaped
+from chatmesh.ingress.shapes import sentence
 from chatmesh.ingress.stopping import Stopping
 from chatmesh.ingress.vercel import operations
 from chatmesh.ingress.vercel.answers import ChatStopped
@@ -50,16 +50,17 @@ class VercelChat:
     def routes(self) -> list[Route]:
         chat = "/api/chat/{session_id}"
         return [
-            Route("POST", "/api/chat", shaped(self.post, sentence), operations.POST_CHAT),
+            Route("POST", "/api/chat", self.post, operations.POST_CHAT, refuse=sentence),
             Route(
-                "GET", f"{chat}/stream", shaped(self.resume, sentence), operations.RESUME_CHAT, is_stream=True
+                "GET", f"{chat}/stream", self.resume, operations.RESUME_CHAT, is_stream=True, refuse=sentence
             ),
-            Route("POST", f"{chat}/stop", shaped(self.stop, sentence), operations.STOP_CHAT),
+            Route("POST", f"{chat}/stop", self.stop, operations.STOP_CHAT, refuse=sentence),
         ]
 
     async def post(self, http: Request) -> Response:
         self._admission.check_open()
-        body, raw = parse(await read_json(http, self._settings), PostChat)
+        raw = decode(await read_json(http, self._settings))
+        body = validate(PostChat, raw)
         understood = understand(body)
         request = WorkflowRequest(
             message_id=understood.message_id or new_message_id(),
