@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import json
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +18,7 @@ from tests.support.mesh import client_of, running
 from tests.support.models import calls, models, text
 from tests.support.proxy import FaultProxy
 from tests.support.reading import events, post
-from tests.vercel.chats import RESUME, Chats
+from tests.vercel.chats import PATIENCE_SECONDS, RESUME, Chats
 
 ROOT = Path(__file__).parents[2]
 PACE = "demo.tokens_per_second=100"
@@ -90,6 +92,23 @@ async def test_nothing_to_come_back_to_is_204_and_no_error(broker: Broker, chats
             shown = await chat.is_done(2)
         assert (shown.status, shown.text, len(shown.answers)) == ("ready", "one", 1)
         assert (await http.get("/api/chat/c/stream")).status_code == 204
+
+
+async def test_answer_that_ended_and_is_not_acknowledged_yet_is_nothing_to_come_back_to(
+    broker: Broker, nats_client: Client
+) -> None:
+    """Its worker has died between the two, so that it is in the queue still. Written by hand."""
+    async with running(broker.url, role="pod") as mesh, client_of(mesh) as http:
+        assert (await post(http, "c", message_id="m")).status_code == 202
+        js = nats_client.jetstream(timeout=5)
+        claim = {"session_id": "c", "message_id": "m", "worker_id": "dead", "boot": "0", "nonce": "0"}
+        claim |= {"attempt": 1, "base": 0, "first": 0, "offset": 0, "timestamp": ""}  # type: ignore[dict-item]
+        fence = (await js.publish("chat.session.c.claim", json.dumps(claim).encode())).seq
+        final = {"chunk_id": 0, "chunk": "", "chunk_type": "content", "is_final": True, "metadata": {}}
+        record = {"session_id": "c", "message_id": "m", "offset": 1, "attempt": 1, "token": fence}
+        await js.publish("chat.session.c.transcript.m", json.dumps(record | {"chunks": [final]}).encode())
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            assert (await http.get("/api/chat/c/stream")).status_code == 204
 
 
 async def test_stop_ends_the_answer_and_its_text_stays(broker: Broker, chats: Chats) -> None:
@@ -208,7 +227,7 @@ async def test_messages_are_the_whole_conversation_and_one_message_goes_on_in_th
 
 def delta_of(answer: httpx.Response) -> str:
     (line,) = [line for line in answer.text.splitlines() if '"type":"text-delta"' in line]
-    delta: str = httpx.Response(200, content=line.removeprefix("data: ")).json()["delta"]
+    delta: str = json.loads(line.removeprefix("data: "))["delta"]
     return delta
 
 
