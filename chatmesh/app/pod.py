@@ -23,7 +23,9 @@ from chatmesh.ingress import (
     IngressSettings,
     Intake,
     IntakeSettings,
+    Responses,
     Stopping,
+    VercelChat,
 )
 from chatmesh.kernel import Child, Mailbox
 from chatmesh.presence import Beacon, HealthResponder, Holdings, IdentityGuard, Roster, RosterKeeper, Vitals
@@ -110,14 +112,18 @@ def _server(process: Process, hub: Hub, streams: EventStreams, roster: Roster) -
         is_open=lambda: not process.is_draining,
         is_connected=lambda: broker.connection.is_connected,
     )
+    history = History(broker.queue, broker.transcript, broker.sessions, queue_limit=limit)
+    erasing = Erasing(broker.queue, broker.transcript, stopping, queue_limit=limit)
     settings = IngressSettings(config.http.max_body_bytes, config.http.request_timeout_seconds)
-    ingress = Ingress(
+    ingress = Ingress(admission, history, stopping, erasing, settings, inline=streams.inline)
+    responses = Responses(
         admission,
-        History(broker.queue, broker.transcript, broker.sessions, queue_limit=limit),
+        history,
         stopping,
-        Erasing(broker.queue, broker.transcript, stopping, queue_limit=limit),
         settings,
-        inline=streams.inline,
+        default_model=config.default_model,
+        project=streams.project_anew,
+        collect=streams.collect,
     )
     door = ChatDoor(
         admission,
@@ -128,9 +134,12 @@ def _server(process: Process, hub: Hub, streams: EventStreams, roster: Roster) -
         collect=streams.collect,
         cancels=config.openai.cancel_on_disconnect,
     )
+    chat = VercelChat(admission, history, stopping, settings, project=streams.project)
     routes = [
         *ingress.routes,
         *door.routes,
+        *responses.routes,
+        *chat.routes,
         *streams.routes,
         *probe_routes(lambda: process.is_ready, lambda: process.status),
         *page_routes(),

@@ -24,7 +24,8 @@ class Verdict(Enum):
 class Start:
     """Where a stream begins: the position that its reader has, and the sequence to read from. `is_claimed`: the
     position came from the client, and has to be judged. `reset`: it is known already that it can't be used. `floor`:
-    records under claims up to this sequence were erased. `claim`: the session's last one, whose answer may go on."""
+    records under claims up to this sequence were erased. `claim`: the session's last one, whose answer may go on.
+    `resets`: how often the answer was begun anew before."""
 
     position: Position
     read_seq: int
@@ -32,6 +33,7 @@ class Start:
     reset: str | None = None
     floor: int = 0
     claim: HeldClaim | None = None
+    resets: int = 0
 
 
 def judge(position: Position, first: Record | None, *, is_filtered: bool) -> Verdict:

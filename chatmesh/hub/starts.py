@@ -77,7 +77,7 @@ class Starts:
             for record in page.records:
                 if record.reset is not None:
                     begin = Position(record.offset, 0, record.seq)
-                    start = replace(start, position=begin, read_seq=record.seq)
+                    start = replace(start, position=begin, read_seq=record.seq, resets=start.resets + 1)
             seq, more = page.next_seq, page.more
         return start
 

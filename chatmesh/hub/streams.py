@@ -15,9 +15,10 @@ from chatmesh.hub.operations import GET_EVENTS
 from chatmesh.hub.reader import Reader
 from chatmesh.hub.resume import Start, Verdict, is_end, judge
 from chatmesh.hub.starts import Starts
-from chatmesh.hub.wires import Collected, Encoder, Native, Projection, Wire, retry_ms
+from chatmesh.hub.wires import Collected, Native, Projection, Wire, retry_ms
 from chatmesh.protocol import sse
 from chatmesh.protocol.positions import START, Position
+from chatmesh.protocol.projection import Encode, Encoder
 from chatmesh.protocol.tokens import Token, token
 from chatmesh.telemetry import get_logger
 from chatmesh.web import EventSink, NoSink, Problem, Request, Response, Route, Sink, empty_response
@@ -98,8 +99,20 @@ class EventStreams:
         left: Left | None = None,
     ) -> Response:
         """The answer to an accepted message as a stream in another format, from its beginning."""
+        return await self.project_anew(request, session_id, message_id, lambda _: encoder, headers, left)
+
+    async def project_anew(
+        self,
+        request: Request,
+        session_id: Token,
+        message_id: Token,
+        encode: Encode,
+        headers: Mapping[str, str],
+        left: Left | None = None,
+    ) -> Response:
+        """The same for a format that tells how often the answer was begun anew."""
         start = await self._past_resets(session_id, message_id)
-        wire = Projection(encoder)
+        wire = Projection(encode(start.resets))
         return await self._serve(
             request, session_id, message_id, start, wire=wire, headers=headers, left=left
         )

@@ -8,6 +8,7 @@ from typing import Any, Protocol
 from chatmesh.protocol import sse
 from chatmesh.protocol.messages import ResponseChunk
 from chatmesh.protocol.positions import Position, Scope
+from chatmesh.protocol.projection import Encoder
 from chatmesh.protocol.records import Record
 
 RETRY_MS = (1000, 3000)
@@ -54,13 +55,6 @@ class Native:
 
     def goodbye(self) -> bytes:
         return sse.drain("leaving", retry_ms())
-
-
-class Encoder(Protocol):
-    """A format's view of one answer, fed with its chunks in order. See `protocol.openai_chat`."""
-
-    def opening(self) -> bytes: ...
-    def chunk(self, chunk: dict[str, Any]) -> bytes: ...
 
 
 class Projection:

@@ -9,8 +9,10 @@ from chatmesh.ingress.history import History
 from chatmesh.ingress.intake import Intake, IntakeSettings
 from chatmesh.ingress.openai import ChatDoor
 from chatmesh.ingress.reading import IngressSettings
+from chatmesh.ingress.responses import Responses
 from chatmesh.ingress.routes import Ingress
 from chatmesh.ingress.stopping import Stopping
+from chatmesh.ingress.vercel import VercelChat
 
 __all__ = [
     "Admission",
@@ -21,5 +23,7 @@ __all__ = [
     "IngressSettings",
     "Intake",
     "IntakeSettings",
+    "Responses",
     "Stopping",
+    "VercelChat",
 ]

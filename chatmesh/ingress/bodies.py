@@ -15,6 +15,8 @@ from chatmesh.web import Problem
 Body = TypeVar("Body", bound=BaseModel)
 
 Id = Annotated[str, Field(pattern=PATTERN)]
+MaybeId = Annotated[str, Field(pattern=rf"^$|{PATTERN}")]
+"""In a header: an empty one is as good as none."""
 
 MAX_PAGE = 500
 DEFAULT_PAGE = 50
@@ -70,10 +72,15 @@ def parse_post(data: bytes) -> tuple[PostMessage, dict[str, Any]]:
     """The body, and its `context` as it came, but for whole numbers that were written otherwise. Problem 400 `not_json`, 422 `invalid_body` with every field's path."""
     raw = decode(data)
     body = validate(PostMessage, raw)
-    context = raw.get("context") or {}
-    if body.context.max_tokens is not None:
-        context["max_tokens"] = body.context.max_tokens
-    return body, context
+    return body, context_of(body.context, raw)
+
+
+def context_of(context: Context, raw: dict[str, Any]) -> dict[str, Any]:
+    """As it came in the object `raw`, but for whole numbers that were written otherwise."""
+    came: dict[str, Any] = raw.get("context") or {}
+    if context.max_tokens is not None:
+        came["max_tokens"] = context.max_tokens
+    return came
 
 
 def decode(data: bytes, *, depth: int = MAX_DEPTH) -> Any:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from chatmesh.ingress.answers import AssistantRow, Status, UserRow
 from chatmesh.protocol.exchanges import Exchange
 from chatmesh.protocol.messages import WorkflowRequest
+from chatmesh.protocol.records import asked
 
 _STATUS: dict[str, Status] = {"error": "failed", "cancelled": "stopped"}
 
@@ -21,16 +22,16 @@ def status(exchange: Exchange, *, is_claimed: bool = False) -> Status:
 
 
 def user_row(exchange: Exchange, *, is_claimed: bool = False) -> UserRow:
-    asked = exchange.asked
+    said = exchange.asked
     return {
         "message_id": exchange.message_id,
         "role": "user",
-        "content": asked.get("message", ""),
+        "content": said.get("message", ""),
         "status": status(exchange, is_claimed=is_claimed),
         "finish_reason": None,
-        "created_at": asked.get("timestamp", ""),
-        "user_id": asked.get("user_id", ""),
-        "correlation_id": asked.get("correlation_id", ""),
+        "created_at": said.get("timestamp", ""),
+        "user_id": said.get("user_id", ""),
+        "correlation_id": said.get("correlation_id", ""),
     }
 
 
@@ -53,11 +54,4 @@ def assistant_row(exchange: Exchange, *, is_claimed: bool = False) -> AssistantR
 
 def waiting(request: WorkflowRequest) -> Exchange:
     """A message that no record tells of yet."""
-    asked = {
-        "message": request.message,
-        "user_id": request.user_id,
-        "model": request.model,
-        "timestamp": request.timestamp,
-        "correlation_id": request.correlation_id,
-    }
-    return Exchange(request.message_id, asked)
+    return Exchange(request.message_id, asked(request))

@@ -56,10 +56,7 @@ class History:
 
     async def message(self, session_id: Token, message_id: Token) -> OneMessage:
         """One message: its state and full text."""
-        try:
-            found = await self._message(session_id, message_id)
-        except BrokerError as error:
-            raise _away() from error
+        found = await self.exchange(session_id, message_id)
         if found is None:
             raise Problem(404, "unknown_message", "This session has no such message.")
         exchange, is_claimed = found
@@ -68,6 +65,31 @@ class History:
             "session_id": session_id,
             "message": exchange.asked.get("message", ""),
         }
+
+    async def exchange(self, session_id: Token, message_id: Token) -> tuple[Exchange, bool] | None:
+        """One message, and whether a worker has it though no record tells of it yet. None: nobody sent it, or it was
+        erased."""
+        try:
+            return await self._message(session_id, message_id)
+        except BrokerError as error:
+            raise _away() from error
+
+    async def unanswered(self, session_id: Token) -> list[Token]:
+        """The session's messages that have not ended, oldest first: what runs is the first of them."""
+        try:
+            queued = await self._queue.queued(session_id, limit=self._queue_limit + 1, seconds=READ_SECONDS)
+            return [
+                entry.request.message_id
+                for entry in queued
+                if not await self._has_ended(session_id, entry.request.message_id)
+            ]
+        except BrokerError as error:
+            raise _away() from error
+
+    async def _has_ended(self, session_id: Token, message_id: Token) -> bool:
+        """What has ended stays in the queue until its worker has heard that its end is stored."""
+        last = await self._transcript.last_record(session_id, message_id, seconds=READ_SECONDS)
+        return last is not None and last.final is not None
 
     async def _page(self, session_id: Token, limit: int, after: str | None) -> MessagePage:
         scope = Scope(self._transcript.epoch, session_id)
@@ -117,7 +139,6 @@ class History:
             seq = page.next_seq
 
     async def _message(self, session_id: Token, message_id: Token) -> tuple[Exchange, bool] | None:
-        """The message, and whether a worker has it though no record tells of it yet."""
         queued, state = await together(
             self._queue.queued(session_id, limit=self._queue_limit + 1, seconds=READ_SECONDS),
             self._transcript.session(session_id, seconds=READ_SECONDS),

@@ -20,6 +20,17 @@ _ID = ("invalid_id",)
 _AWAY = ("broker_away",)
 _NOT_STORED = ("broker_away", "storage_full")
 
+ADMISSION = {
+    400: ("not_json",),
+    408: ("request_timeout",),
+    413: ("too_large",),
+    415: ("not_json_type", "unsupported_encoding"),
+    429: ("session_queue_full",),
+    503: ("not_ready", "broker_away", "storage_full", "not_accepted"),
+    504: ("acceptance_unknown",),
+}
+"""Problems of every call that sends a message, but for those of its form (422)."""
+
 POST_MESSAGE = Operation(
     "postMessage",
     "Say something in a session.",
@@ -37,10 +48,7 @@ POST_MESSAGE = Operation(
         ),
     },
     {
-        400: ("not_json",),
-        408: ("request_timeout",),
-        413: ("too_large",),
-        415: ("not_json_type", "unsupported_encoding"),
+        **ADMISSION,
         422: (
             "invalid_id",
             "invalid_body",
@@ -49,9 +57,6 @@ POST_MESSAGE = Operation(
             "unknown_model",
             "session_busy",
         ),
-        429: ("session_queue_full",),
-        503: ("not_ready", "broker_away", "storage_full", "not_accepted"),
-        504: ("acceptance_unknown",),
     },
     [
         Parameter(

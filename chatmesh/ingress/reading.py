@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
 
+from chatmesh.errors import ProtocolError
 from chatmesh.protocol import trace
 from chatmesh.protocol.headers import TRACEPARENT
+from chatmesh.protocol.tokens import Token, is_token, token
 from chatmesh.web import Problem, Request, read_body
 
 
@@ -27,3 +30,18 @@ async def read_json(http: Request, settings: IngressSettings) -> bytes:
 def traceparent_of(http: Request) -> str:
     """The client's trace, or a fresh one."""
     return trace.parse(http.headers.getall(TRACEPARENT, [])) or trace.fresh()
+
+
+def token_in(http: Request, name: str) -> Token:
+    """The path's id of that name. Problem 422 `invalid_id`."""
+    try:
+        return token(http.match_info[name], name)
+    except ProtocolError as error:
+        raise Problem(422, "invalid_id", str(error)) from error
+
+
+def message_id_of(key: str | None) -> str | None:
+    """Of an Idempotency-Key: itself where it is an id, else made of it, the same each time."""
+    if key is None or is_token(key):
+        return key
+    return f"key_{hashlib.blake2b(key.encode(errors='surrogateescape'), digest_size=16).hexdigest()}"

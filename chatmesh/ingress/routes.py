@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-import hashlib
 import time
 from collections.abc import Awaitable, Callable, Mapping
 
-from chatmesh.errors import ProtocolError
 from chatmesh.ingress import operations
 from chatmesh.ingress.admission import Admission
 from chatmesh.ingress.answers import MessageAccepted, MessageStopping, SessionErasing
 from chatmesh.ingress.bodies import DEFAULT_PAGE, MAX_PAGE, PostMessage, parse_post
 from chatmesh.ingress.erasing import Erasing
 from chatmesh.ingress.history import History
-from chatmesh.ingress.reading import IngressSettings, read_json, traceparent_of
+from chatmesh.ingress.reading import IngressSettings, message_id_of, read_json, token_in, traceparent_of
 from chatmesh.ingress.stopping import Stopping
 from chatmesh.protocol.jsontext import clean_text
 from chatmesh.protocol.messages import WorkflowRequest
 from chatmesh.protocol.timestamps import iso
-from chatmesh.protocol.tokens import Token, is_token, new_message_id, token
+from chatmesh.protocol.tokens import Token, new_message_id, token
 from chatmesh.telemetry import get_logger
 from chatmesh.web import Problem, Request, Response, Route, json_response
 from chatmesh.web.request import REQUEST_ID
@@ -63,7 +61,7 @@ class Ingress:
         ]
 
     async def post_message(self, http: Request) -> Response:
-        session_id = _token(http, "session_id")
+        session_id = token_in(http, "session_id")
         self._admission.check_open()
         body, context = parse_post(await read_json(http, self._settings))
         request, may_be_known = self._request(http, session_id, body, context)
@@ -85,19 +83,19 @@ class Ingress:
         return json_response(answer, status=202, headers={"Location": location})
 
     async def get_messages(self, http: Request) -> Response:
-        session_id = _token(http, "session_id")
+        session_id = token_in(http, "session_id")
         limit = _limit(http)
         self._admission.check_broker()
         return json_response(await self._history.page(session_id, limit=limit, after=http.query.get("after")))
 
     async def get_message(self, http: Request) -> Response:
-        session_id, message_id = _token(http, "session_id"), _token(http, "message_id")
+        session_id, message_id = token_in(http, "session_id"), token_in(http, "message_id")
         self._admission.check_broker()
         return json_response(await self._history.message(session_id, message_id))
 
     async def delete_message(self, http: Request) -> Response:
         """Stop it. 202 while it is being stopped, 200 with its state once it has ended."""
-        session_id, message_id = _token(http, "session_id"), _token(http, "message_id")
+        session_id, message_id = token_in(http, "session_id"), token_in(http, "message_id")
         self._admission.check_broker()
         if await self._stopping.stop(session_id, message_id):
             answer: MessageStopping = {
@@ -115,7 +113,7 @@ class Ingress:
 
     async def delete_session(self, http: Request) -> Response:
         """Erase it: 202, and from then on reads are 404."""
-        session_id = _token(http, "session_id")
+        session_id = token_in(http, "session_id")
         self._admission.check_broker()
         await self._erasing.erase(session_id)
         answer: SessionErasing = {"session_id": session_id, "status": "erasing"}
@@ -130,11 +128,11 @@ class Ingress:
         key = (
             http.headers.get("Idempotency-Key") or None
         )  # an empty one is none: all of them would be one message
-        if key is not None and body.message_id is not None and _from_key(key) != body.message_id:
+        if key is not None and body.message_id is not None and message_id_of(key) != body.message_id:
             raise Problem(
                 422, "idempotency_conflict", "Idempotency-Key and message_id differ; send one of them."
             )
-        given = body.message_id if body.message_id is not None else _from_key(key)
+        given = body.message_id if body.message_id is not None else message_id_of(key)
         message_id = token(given, "message_id") if given is not None else new_message_id()
         request = WorkflowRequest(
             message_id=message_id,
@@ -146,20 +144,6 @@ class Ingress:
             correlation_id=clean_text(body.correlation_id or http[REQUEST_ID]),
         )
         return request, given is not None
-
-
-def _token(http: Request, name: str) -> Token:
-    try:
-        return token(http.match_info[name], name)
-    except ProtocolError as error:
-        raise Problem(422, "invalid_id", str(error)) from error
-
-
-def _from_key(key: str | None) -> str | None:
-    """A message id of an Idempotency-Key: itself where it is one, else made of it, the same each time."""
-    if key is None or is_token(key):
-        return key
-    return f"key_{hashlib.blake2b(key.encode(errors='surrogateescape'), digest_size=16).hexdigest()}"
 
 
 def _limit(http: Request) -> int:

@@ -15,12 +15,14 @@ from chatmesh.protocol.tokens import Token
 
 @dataclass(slots=True)
 class Exchange:
-    """One message. `chunks` are those of its answer that count, in their order, the final one too."""
+    """One message. `chunks` are those of its answer that count, in their order, the final one too; `resets`, how often it
+    was begun anew."""
 
     message_id: Token
     asked: dict[str, Any] = field(default_factory=dict)
     chunks: list[dict[str, Any]] = field(default_factory=list)
     attempt: int = 1
+    resets: int = 0
     answered_at: str | None = None
     has_begun: bool = False
 
@@ -30,6 +32,7 @@ class Exchange:
             self.asked = record.request
         if record.reset is not None:
             self.chunks.clear()
+            self.resets += 1
         self.has_begun = True
         self.attempt = max(1, record.attempt)
         self.chunks += record.chunks

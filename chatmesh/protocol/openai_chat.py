@@ -13,6 +13,7 @@ from typing import Any
 
 import orjson
 
+from chatmesh.errors import ProtocolError
 from chatmesh.protocol import jsontext
 
 DONE = b"data: [DONE]\n\n"
@@ -97,19 +98,30 @@ def completion(
 
 
 def delta_of(chunk: dict[str, Any]) -> dict[str, Any]:
-    """What a chunk that is not the final one adds to the message; empty for what the format does not know."""
+    """What a chunk adds to the message; empty for what the format does not know. Somebody else's worker may have sent it,
+    so it may be anything."""
     text = str(chunk.get("chunk", ""))
     match chunk.get("chunk_type"):
         case "content":
             return {"content": text}
         case "metadata":
-            return _structured(jsontext.decode_object(text, "metadata chunk"))
+            try:
+                return _structured(jsontext.decode_object(text, "metadata chunk"))
+            except ProtocolError:
+                return {}
     return {}
 
 
 def finish_reason(final: dict[str, Any]) -> str:
-    reason = str(_metadata(final).get("finish_reason") or "stop")
+    reason = finish_reason_of(final)
     return _FINISH.get(reason, reason)
+
+
+def finish_reason_of(final: dict[str, Any]) -> str:
+    """As we call it. A failure is one whatever its metadata says."""
+    if isinstance(final.get("error"), dict):
+        return "error"
+    return str(_metadata(final).get("finish_reason") or "stop")
 
 
 def usage(final: dict[str, Any], prompt_tokens: int) -> dict[str, Any]:

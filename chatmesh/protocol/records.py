@@ -154,8 +154,20 @@ class Erasure:
             raise ProtocolError(f"not an erasure: {error!r}") from error
 
 
+KEPT = (
+    "metadata",
+    "previous_response_id",
+    "background",
+    "temperature",
+    "top_p",
+    "max_tokens",
+)
+"""Of a request's context: what an OpenAI response says again of its request. Small: no prompt, history or tools."""
+
+
 def asked(request: WorkflowRequest) -> dict[str, Any]:
-    """What the first record of a message keeps of its request: enough for history and for recognising a repetition."""
+    """What the first record of a message keeps of its request: enough for history, for recognising a repetition, and for
+    other formats. But for the digest it is no larger than the request."""
     return {
         "message": request.message,
         "user_id": request.user_id,
@@ -163,6 +175,7 @@ def asked(request: WorkflowRequest) -> dict[str, Any]:
         "digest": request.digest(),
         "timestamp": request.timestamp,
         "correlation_id": request.correlation_id,
+        "context": {key: request.context[key] for key in KEPT if request.context.get(key) is not None},
     }
 
 

@@ -27,3 +27,11 @@ class Stamper:
 
 iso = Stamper()
 """The process's own; safe to share, since it is pure but for what it remembers of the last second."""
+
+
+def unix_seconds(text: object) -> int:
+    """Whole seconds of such a time; 0 for what is none."""
+    try:
+        return int(datetime.fromisoformat(str(text)).timestamp())
+    except ValueError:
+        return 0

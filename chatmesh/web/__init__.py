@@ -5,7 +5,7 @@ without waiting.
 """
 
 from chatmesh.web.problem import Problem
-from chatmesh.web.request import Request, Response, empty_response, json_response, read_body
+from chatmesh.web.request import Request, Response, empty_response, json_response, read_body, text_response
 from chatmesh.web.server import Route, Server, ServerSettings
 from chatmesh.web.sink import EventSink, NoSink, Sink, cut
 
@@ -23,4 +23,5 @@ __all__ = [
     "empty_response",
     "json_response",
     "read_body",
+    "text_response",
 ]

@@ -50,9 +50,9 @@ PROBLEMS = Errors(ProblemBody, PROBLEM_JSON, _problem_of_codes)
 @dataclass(frozen=True, slots=True)
 class Parameter:
     """In the query or a header. `type` is anything that pydantic makes a schema of. Path parameters stand in the path
-    already; those named `…_id` are ids."""
+    already; those named `…_id` are ids, unless they are described."""
 
-    where: Literal["query", "header"]
+    where: Literal["query", "header", "path"]
     name: str
     type: Any
     description: str
@@ -143,7 +143,8 @@ def _operation(path: str, operation: Operation, schemas: _Schemas) -> dict[str, 
     described: dict[str, Any] = {"operationId": operation.id, "summary": operation.summary}
     if operation.description:
         described["description"] = operation.description
-    parameters = [_path_parameter(name) for name in re.findall(r"{(\w+)}", path)]
+    named = {parameter.name for parameter in operation.parameters}
+    parameters = [_path_parameter(name) for name in re.findall(r"{(\w+)}", path) if name not in named]
     parameters += [_parameter(parameter, schemas) for parameter in operation.parameters]
     if parameters:
         described["parameters"] = parameters
@@ -168,12 +169,13 @@ def _path_parameter(name: str) -> dict[str, Any]:
 
 
 def _parameter(parameter: Parameter, schemas: _Schemas) -> dict[str, Any]:
-    return {
+    described = {
         "name": parameter.name,
         "in": parameter.where,
         "description": parameter.description,
         "schema": schemas.of(parameter.type),
     }
+    return described | ({"required": True} if parameter.where == "path" else {})
 
 
 def _answer(answer: Answer, schemas: _Schemas) -> dict[str, Any]:

@@ -35,6 +35,10 @@ def json_response(body: Any, *, status: int = 200, headers: dict[str, str] | Non
     )
 
 
+def text_response(text: str, *, status: int = 200, headers: dict[str, str] | None = None) -> web.Response:
+    return web.Response(text=text, status=status, headers=headers)
+
+
 def empty_response(status: int) -> web.Response:
     return web.Response(status=status)
 

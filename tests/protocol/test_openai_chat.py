@@ -99,7 +99,14 @@ def test_tool_calls_and_thoughts_are_deltas_of_theirs() -> None:
     assert thought[0]["choices"][0]["delta"] == {"reasoning_content": "hm"}
 
 
-@pytest.mark.parametrize("piece", [structured(0, type="new"), chunk(0, "x") | {"chunk_type": "system"}])
+@pytest.mark.parametrize(
+    "piece",
+    [
+        structured(0, type="new"),
+        chunk(0, "x") | {"chunk_type": "system"},
+        chunk(0, "no JSON") | {"chunk_type": "metadata"},
+    ],
+)
 def test_what_the_format_does_not_know_is_left_out(piece: dict[str, Any]) -> None:
     assert stream().chunk(piece) == b""
 

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from chatmesh.errors import ProtocolError
 from chatmesh.protocol.jsontext import encode
 from chatmesh.protocol.messages import ChunkBatch, WorkflowRequest
-from chatmesh.protocol.records import TOMBSTONE, Claim, Erasure, Record, RecordHead, asked
+from chatmesh.protocol.records import KEPT, TOMBSTONE, Claim, Erasure, Record, RecordHead, asked
+from chatmesh.protocol.tokens import Token
 from tests.protocol.values import CLAIMS, PLACES, REQUESTS, records
 
 
@@ -100,8 +101,18 @@ def test_a_first_record_keeps_what_recognises_a_repetition(request: WorkflowRequ
         "digest": request.digest(),
         "timestamp": request.timestamp,
         "correlation_id": request.correlation_id,
+        "context": {
+            name: value for name, value in request.context.items() if name in KEPT and value is not None
+        },
     }
     assert json.loads(encode(kept)) == kept
+    assert len(encode(kept)) < len(request.encode()) + 64, "it has to fit where the request did"
+
+
+def test_a_first_record_keeps_of_the_context_what_an_openai_response_says_again() -> None:
+    context = {"model": "m", "temperature": 0, "metadata": {"a": "b"}, "tools": [1], "top_p": None}
+    request = WorkflowRequest(Token("m"), Token("s"), "", "hi", context, "t", "c")
+    assert asked(request)["context"] == {"temperature": 0, "metadata": {"a": "b"}}
 
 
 @pytest.mark.parametrize(

@@ -29,6 +29,11 @@ async def exact(prompt: Prompt, resume: Resume) -> AsyncIterator[str]:
         yield f"{word} "
 
 
+async def short(prompt: Prompt, resume: Resume) -> AsyncIterator[str]:
+    """Says one word, at once."""
+    yield "yes"
+
+
 async def overlapping(prompt: Prompt, resume: Resume) -> AsyncIterator[str]:
     """Repeats the end of what was shown, as a model does that is asked to go on."""
     whole = text()
@@ -137,3 +142,17 @@ async def refusing(prompt: Prompt, resume: Resume) -> AsyncIterator[str]:
     """Says a word, and then can't."""
     yield "well "
     raise ProviderError("the model is out of order", code="provider_down")
+
+
+def calls() -> list[tuple[str, str]]:
+    """Name and arguments of what `calling` wants to be called."""
+    return [("weather", '{"city": "Bern"}'), ("time", "{}")]
+
+
+async def calling_two(prompt: Prompt, resume: Resume) -> AsyncIterator[Delta]:
+    """Wants tools to be called, in fragments as OpenAI streams them."""
+    for index, (name, arguments) in enumerate(calls()):
+        yield Delta(data={"type": "tool_call", "index": index, "id": f"call_{index}", "name": name})
+        for at in range(0, len(arguments), 5):
+            yield Delta(data={"type": "tool_call", "index": index, "arguments": arguments[at : at + 5]})
+    yield Delta("", "tool_calls")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import os
 import shutil
@@ -31,10 +32,16 @@ def installed(programs: Path, what: str) -> Path:
     folder.mkdir(mode=0o700, exist_ok=True)
     for source in programs.glob("*.*"):
         shutil.copy(source, folder)
+    with (folder / "lock").open("w") as lock_file:
+        fcntl.flock(lock_file, fcntl.LOCK_EX)  # another worker of the test run may be at it
+        _install(folder, what)
+    return folder
+
+
+def _install(folder: Path, what: str) -> None:
     if not (folder / "installed").exists():
         command = ["npm", "install", "--no-audit", "--no-fund", "--ignore-scripts", "--no-package-lock"]
         done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=120, check=False)
         if done.returncode:
             missing(f"npm could not install its packages: {what} not tested: {done.stderr[-500:]}")
         (folder / "installed").touch()
-    return folder

@@ -6,7 +6,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from chatmesh.ingress.bodies import Id
+from chatmesh.ingress.bodies import MaybeId
 from chatmesh.ingress.openai import caller
 from chatmesh.ingress.openai.answers import ERRORS, ChatCompletion, ChatEvent, Model, ModelList
 from chatmesh.ingress.openai.bodies import ChatRequest
@@ -41,8 +41,10 @@ CREATE_CHAT_COMPLETION = Operation(
         504: ("acceptance_unknown", "request_expired"),
     },
     [
-        Parameter("header", caller.SESSION, Id, "The session; else `metadata.session_id`, else a new one."),
-        Parameter("header", caller.OPEN_WEBUI_CHAT, Id, "The session, where nothing else names one."),
+        Parameter(
+            "header", caller.SESSION, MaybeId, "The session; else `metadata.session_id`, else a new one."
+        ),
+        Parameter("header", caller.OPEN_WEBUI_CHAT, MaybeId, "The session, where nothing else names one."),
         Parameter("header", caller.OPEN_WEBUI_USER, str, "The user, where the body names none."),
         Parameter(
             "header",

@@ -1,0 +1,210 @@
+"""`/v1/responses`: create one, follow it, look at it, cancel it. Every response is a message of a session."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
+from typing import Any
+
+from chatmesh.ingress.admission import Admission
+from chatmesh.ingress.bodies import decode, validate
+from chatmesh.ingress.conversation import waiting
+from chatmesh.ingress.history import History
+from chatmesh.ingress.reading import IngressSettings, message_id_of, read_json, traceparent_of
+from chatmesh.ingress.responses import operations
+from chatmesh.ingress.responses.bodies import CreateResponse
+from chatmesh.ingress.responses.understanding import understand, unsupported
+from chatmesh.ingress.shapes import openai_error
+from chatmesh.ingress.stopping import Stopping
+from chatmesh.protocol.exchanges import Exchange
+from chatmesh.protocol.jsontext import MAX_DEPTH, clean_text
+from chatmesh.protocol.messages import WorkflowRequest
+from chatmesh.protocol.openai_ids import read_response_id, response_id
+from chatmesh.protocol.openai_responses import Asked, ResponseStream, response
+from chatmesh.protocol.projection import Encode, Encoder
+from chatmesh.protocol.timestamps import iso
+from chatmesh.protocol.tokens import Token, new_message_id, new_session_id, token
+from chatmesh.web import Problem, Request, Response, Route, json_response
+from chatmesh.web.request import REQUEST_ID
+
+CANCEL_SECONDS = 2.0
+"""How long a cancel waits for the end that it has asked for, so that its answer can say so. It comes all the same."""
+
+DEEPER = 2
+"""A tool's schema lies so many levels deeper in the request that is made of the body, which workers measure again."""
+
+Project = Callable[[Request, Token, Token, Encode, Mapping[str, str]], Awaitable[Response]]
+Collect = Callable[[Token, Token], Awaitable[list[dict[str, Any]] | None]]
+
+
+class Responses:
+    """`project` serves an answer as a stream in another format, `collect` waits for all of it."""
+
+    def __init__(
+        self,
+        admission: Admission,
+        history: History,
+        stopping: Stopping,
+        settings: IngressSettings,
+        *,
+        default_model: str,
+        project: Project,
+        collect: Collect,
+    ) -> None:
+        self._admission = admission
+        self._history = history
+        self._stopping = stopping
+        self._settings = settings
+        self._default_model = default_model
+        self._project = project
+        self._collect = collect
+
+    @property
+    def routes(self) -> list[Route]:
+        one = "/v1/responses/{response_id}"
+        return [
+            Route("POST", "/v1/responses", self.create, operations.CREATE, refuse=openai_error),
+            Route("GET", one, self.retrieve, operations.RETRIEVE, is_stream=True, refuse=openai_error),
+            Route("POST", f"{one}/cancel", self.cancel, operations.CANCEL, refuse=openai_error),
+        ]
+
+    async def create(self, http: Request) -> Response:
+        self._admission.check_open()
+        raw = decode(await read_json(http, self._settings), depth=MAX_DEPTH - DEEPER)
+        body = validate(CreateResponse, raw)
+        request, is_named = await self._request(http, body)
+        accepted = await self._admission.admit(
+            request, may_be_known=is_named, traceparent=traceparent_of(http)
+        )
+        session_id, message_id = request.session_id, request.message_id
+        exchange = waiting(request)
+        if accepted.is_duplicate:
+            exchange, _ = await self._known(session_id, message_id)
+        if body.stream:
+            return await self._stream(http, session_id, exchange, starting_after=-1)
+        if not body.background:
+            if await self._collect(session_id, message_id) is None:
+                raise Problem(
+                    504,
+                    "answer_unfinished",
+                    "This pod leaves before the answer has ended, which goes on: retrieve "
+                    f"{response_id(session_id, message_id)}.",
+                )
+            return await self._answer(session_id, message_id)
+        return self._object(session_id, exchange, is_claimed=False)
+
+    async def retrieve(self, http: Request) -> Response:
+        session_id, message_id = _ids(http)
+        self._admission.check_broker()
+        starting_after = _starting_after(http)
+        if http.query.get("stream") != "true":
+            return await self._answer(session_id, message_id)
+        exchange, _ = await self._known(session_id, message_id)
+        return await self._stream(http, session_id, exchange, starting_after=starting_after)
+
+    async def cancel(self, http: Request) -> Response:
+        """Stop it. Of one that has ended: as it is."""
+        session_id, message_id = _ids(http)
+        self._admission.check_broker()
+        await self._known(session_id, message_id)
+        if await self._stopping.stop(session_id, message_id):
+            with suppress(TimeoutError):
+                async with asyncio.timeout(CANCEL_SECONDS):
+                    await self._collect(session_id, message_id)
+        return await self._answer(session_id, message_id)
+
+    # --- a response ------------------------------------------------------------------------------------------------
+
+    async def _known(self, session_id: Token, message_id: Token) -> tuple[Exchange, bool]:
+        found = await self._history.exchange(session_id, message_id)
+        if found is None:
+            raise _unknown()
+        return found
+
+    async def _answer(self, session_id: Token, message_id: Token) -> Response:
+        exchange, is_claimed = await self._known(session_id, message_id)
+        return self._object(session_id, exchange, is_claimed=is_claimed)
+
+    def _object(self, session_id: Token, exchange: Exchange, *, is_claimed: bool) -> Response:
+        told = response(
+            self._asked(session_id, exchange),
+            exchange.chunks,
+            resets=exchange.resets,
+            has_begun=exchange.has_begun or is_claimed,
+        )
+        return json_response(told, headers=_headers(session_id, exchange.message_id))
+
+    async def _stream(
+        self, http: Request, session_id: Token, exchange: Exchange, *, starting_after: int
+    ) -> Response:
+        asked = self._asked(session_id, exchange)
+
+        def encode(resets: int) -> Encoder:
+            return ResponseStream(asked, resets=resets, starting_after=starting_after)
+
+        message_id = exchange.message_id
+        return await self._project(http, session_id, message_id, encode, _headers(session_id, message_id))
+
+    def _asked(self, session_id: Token, exchange: Exchange) -> Asked:
+        id = response_id(session_id, exchange.message_id)
+        return Asked.of(id, exchange.asked, default_model=self._default_model)
+
+    # --- a request -------------------------------------------------------------------------------------------------
+
+    async def _request(self, http: Request, body: CreateResponse) -> tuple[WorkflowRequest, bool]:
+        """The request, and whether its id came from the client."""
+        key = message_id_of(http.headers.get("Idempotency-Key") or None)
+        understood = understand(body, self._default_model)
+        request = WorkflowRequest(
+            message_id=token(key, "Idempotency-Key") if key is not None else new_message_id(),
+            session_id=await self._session(http, body, key),
+            user_id=clean_text(body.user or ""),
+            message=clean_text(understood.message),
+            context=understood.context,
+            timestamp=iso(time.time()),
+            correlation_id=http[REQUEST_ID],
+        )
+        return request, key is not None
+
+    async def _session(self, http: Request, body: CreateResponse, key: str | None) -> Token:
+        """The previous response's, the one that is named, or a new one; with a key the same new one each time."""
+        named = http.headers.get("X-Session-Id") or (body.metadata or {}).get("session_id")
+        if body.previous_response_id is not None:
+            ids = read_response_id(body.previous_response_id)
+            if ids is None:
+                raise _unknown()
+            await self._known(*ids)
+            if named not in (None, ids[0]):
+                raise unsupported("previous_response_id", f"it is of another session than {named!r:.80}")
+            return ids[0]
+        if named is not None:
+            return token(named, "session_id")
+        if key is not None:
+            return Token(f"sess_{hashlib.blake2b(key.encode(), digest_size=12).hexdigest()}")
+        return new_session_id()
+
+
+def _headers(session_id: Token, message_id: Token) -> dict[str, str]:
+    return {"X-Session-Id": session_id, "X-Message-Id": message_id}
+
+
+def _ids(http: Request) -> tuple[Token, Token]:
+    ids = read_response_id(http.match_info["response_id"])
+    if ids is None:
+        raise _unknown()
+    return ids
+
+
+def _unknown() -> Problem:
+    return Problem(404, "unknown_response", "There is no such response, or its session was erased.")
+
+
+def _starting_after(http: Request) -> int:
+    text = http.query.get("starting_after", "-1")
+    digits = text.removeprefix("-")
+    if not (digits.isascii() and digits.isdigit() and len(digits) <= 18):
+        raise Problem(422, "invalid", f"starting_after must be a sequence_number, got {text!r:.40}.")
+    return int(text)
