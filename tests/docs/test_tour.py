@@ -41,7 +41,7 @@ async def test_every_command_of_the_tour_runs_and_shows_what_is_said(
     assert _texts(answered) == ["one ", "two ", "three ", "four", ""]
     assert _texts(resumed) == ["three ", "four", ""]
     assert '"status":"stopped","finish_reason":"cancelled"' in stopped
-    counted = [f"{number} " for number in range(1, 41)]
+    counted = [f"{number} " for number in range(1, 61)]
     assert re.findall(r'"chunk":"([^"]*)"', survived) == [*counted, ""]
     answer = json.loads(re.findall(r"^\{.*\"content\".*\}$", survived, re.MULTILINE)[-1])
     assert answer["attempt"] == 2
