@@ -7,7 +7,7 @@ STAMP := $(VENV)/.installed
 PYTEST := $(BIN)/python -m pytest -n 4 --dist loadfile
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-all chaos lint format types check clean
+.PHONY: help run test test-all long chaos lint format types check clean
 
 help: ## show this help
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -25,6 +25,9 @@ test: $(STAMP) ## install, then run every test that is not marked chaos or slow
 
 test-all: $(STAMP) ## every test, the slow ones and the chaos ones too
 	@$(PYTEST)
+
+long: $(STAMP) ## the tests that `make test` leaves out: faults and whatever takes long
+	@$(PYTEST) -m 'chaos or slow'
 
 chaos: $(STAMP) ## the fault tests: kills, stops and restarts of real processes
 	@$(PYTEST) -m chaos

@@ -151,6 +151,7 @@ _PIECES = st.sampled_from(
 
 @given(st.lists(_PIECES, max_size=40).map("".join))
 @settings(max_examples=1500, deadline=None)
+@pytest.mark.slow
 def test_hostile_yaml_raises_nothing_but_a_config_error(text: str) -> None:
     _only_config_errors(text.encode("utf-8", "surrogatepass"))
 
@@ -169,6 +170,7 @@ _TREES = st.recursive(
 
 @given(st.dictionaries(st.sampled_from(list(Config.model_fields)), _TREES, max_size=4), _TREES)
 @settings(max_examples=600, deadline=None)
+@pytest.mark.slow
 def test_wrong_shapes_raise_nothing_but_a_config_error(tree: dict[str, Any], value: Any) -> None:
     _only_config_errors(yaml.safe_dump(tree, allow_unicode=True).encode("utf-8", "surrogatepass"))
     for name in Config.model_fields:

@@ -223,6 +223,7 @@ async def test_cut_before_the_first_chunk_misses_nothing_of_an_answer_that_ended
         await assert_it_heard_the_transcript(heard, nats_client, 20)
 
 
+@pytest.mark.slow
 async def test_cut_before_the_first_chunk_of_an_answer_that_still_runs_hears_it_whole(
     broker: Broker, nats_client: Client, opens: Opens
 ) -> None:
@@ -238,6 +239,7 @@ async def test_cut_before_the_first_chunk_of_an_answer_that_still_runs_hears_it_
         await assert_it_heard_the_transcript(heard, nats_client, 400)
 
 
+@pytest.mark.slow
 async def test_keep_alives_show_nothing_and_move_no_position(
     broker: Broker, opens: Opens, asked: Asked
 ) -> None:

@@ -98,6 +98,7 @@ def call_examples(operation: APIOperation, mode: GenerationMode) -> None:
         call_one()
 
 
+@pytest.mark.slow
 async def test_edge_cases_get_documented_answers(broker: Broker) -> None:
     async with running(broker.url, *QUICKEST) as mesh:
         assert await asyncio.to_thread(call_edge_cases, schema_of(mesh)) > 100

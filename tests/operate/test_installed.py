@@ -154,6 +154,7 @@ WAYS = [
 ]
 
 
+@pytest.mark.slow
 def test_both_are_noticed_whichever_was_installed_last(environment: Path, tmp_path: Path) -> None:
     our_wheel, their_wheel = ours(tmp_path), theirs(tmp_path)
     for order in ((their_wheel, our_wheel), (our_wheel, their_wheel)):
@@ -166,6 +167,7 @@ def test_both_are_noticed_whichever_was_installed_last(environment: Path, tmp_pa
             assert "Traceback" not in done.stderr
 
 
+@pytest.mark.slow
 def test_what_is_left_after_theirs_was_uninstalled_says_how_to_mend_it(
     environment: Path, tmp_path: Path
 ) -> None:

@@ -7,6 +7,7 @@ import tracemalloc
 from collections.abc import Awaitable
 from contextlib import AsyncExitStack
 
+import pytest
 from nats.aio.client import Client
 from prometheus_client import REGISTRY
 
@@ -40,6 +41,7 @@ async def readers_of(client: Client) -> int:
     return int(answer.data.partition(b'"active_connections":')[2].partition(b",")[0])
 
 
+@pytest.mark.slow
 async def test_fifty_stalled_readers_cost_a_bound_each_and_hold_up_nobody_and_lose_nothing(
     broker: Broker, nats_client: Client
 ) -> None:
@@ -114,6 +116,7 @@ async def test_reader_that_takes_nothing_is_cut_also_when_its_answer_has_ended(
     assert stalled.is_cut
 
 
+@pytest.mark.slow
 async def test_memory_for_stalled_replays_of_huge_answers_is_bounded(broker: Broker) -> None:
     """A page of the transcript is held for as long as its reader takes a little; 64 records can be many megabytes."""
     word = "x" * 60_000

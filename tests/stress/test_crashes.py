@@ -300,6 +300,7 @@ async def test_listener_whose_inbox_was_closed_under_it_comes_back(
     await is_answered(http, "s", Reading())
 
 
+@pytest.mark.slow
 async def test_every_actor_may_die_of_a_cancel_that_nobody_asked_for(
     broker: Broker, monitor: Monitor, monkeypatch: pytest.MonkeyPatch
 ) -> None:

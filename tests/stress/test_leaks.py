@@ -149,6 +149,7 @@ async def leave_nothing(mesh: Mesh, monitor: Monitor, rounds: int) -> None:
     assert grown < SLACK_BYTES + rounds * KEPT_BYTES_A_ROUND, f"{grown} bytes are kept after {rounds} visits"
 
 
+@pytest.mark.slow
 async def test_visitors_leave_nothing_behind(mesh: Mesh, monitor: Monitor) -> None:
     await leave_nothing(mesh, monitor, 200)
 

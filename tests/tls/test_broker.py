@@ -228,6 +228,7 @@ def assert_nothing_in_clear(received: bytes) -> None:
     assert not received or received[:1] == b"\x16", "the first byte of a handshake"
 
 
+@pytest.mark.slow
 async def test_nothing_is_sent_in_clear_when_a_server_without_tls_takes_the_place_of_the_old_one(
     new_broker: NewBroker, authority: Authority
 ) -> None:
