@@ -33,7 +33,9 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[str | None]:
     return headers
 
 
-@pytest.fixture(params=["httpx", "node", pytest.param("chromium", marks=pytest.mark.browser)])
+@pytest.fixture(
+    params=["httpx", "node", pytest.param("chromium", marks=[pytest.mark.browser, pytest.mark.slow])]
+)
 def opens(request: pytest.FixtureRequest) -> Opens:
     """Opens a URL with an EventSource: every test is a promise to each of them."""
     fixture: Opens = request.getfixturevalue(f"opens_in_{request.param}")
