@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from nats.aio.client import Client
+from nats.js.errors import APIError
 
 from chatmesh.broker.streams import DEAD_LETTERS, REQUESTS, TRANSCRIPT
 from tests.support.stored import api, update_stream
@@ -18,6 +19,9 @@ SMALL = (
 )
 """Settings of every process of a test that fills a stream."""
 
+_IS_FULL = 10077
+"""JetStream's error for `max_bytes`."""
+
 _SUBJECTS = {
     REQUESTS: "chat.workflow.execute.filler",
     TRANSCRIPT: "chat.session.filler.transcript.m",
@@ -26,9 +30,14 @@ _SUBJECTS = {
 
 
 async def fill(client: Client, stream: str, ratio: float) -> None:
-    """Stores what nobody asked for, until the stream is at least so full."""
+    """Stores what nobody asked for, until the stream is at least so full. Others may fill it meanwhile."""
     while await fill_ratio(client, stream) < ratio:
-        await client.jetstream(timeout=5).publish(_SUBJECTS[stream], bytes(4096))
+        try:
+            await client.jetstream(timeout=5).publish(_SUBJECTS[stream], bytes(4096))
+        except APIError as error:
+            if error.err_code != _IS_FULL:
+                raise
+            return
 
 
 async def fill_up(client: Client, stream: str) -> None:
