@@ -16,7 +16,7 @@ from tests.browser.chat import Chat
 from tests.browser.chromium import Chromium
 from tests.support.waiting import eventually
 
-pytestmark = pytest.mark.browser
+pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
 QUESTION = {"message_id": "m1", "role": "user", "content": "why?", "status": "running", "finish_reason": None}
 ANSWER = {**QUESTION, "role": "assistant", "content": "be"}

@@ -60,6 +60,7 @@ async def test_pod_and_worker_do_all_they_do_under_the_permissions_on_the_page(t
         broker.stop()
 
 
+@pytest.mark.slow
 async def test_operator_does_all_he_does_under_the_permissions_on_the_page(
     chatmesh: Start, tmp_path: Path
 ) -> None:

@@ -77,6 +77,7 @@ async def test_fifty_stalled_readers_cost_a_bound_each_and_hold_up_nobody_and_lo
             assert one.chunks == transcript
 
 
+@pytest.mark.slow
 async def test_reader_that_takes_a_little_at_a_time_is_not_cut(broker: Broker, nats_client: Client) -> None:
     """What the kernel passes on in one step it takes only in more time than one who takes nothing gets."""
     settings = (SMALL, "sse.write_timeout_seconds=1.5")
