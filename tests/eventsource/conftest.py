@@ -34,7 +34,11 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[str | None]:
 
 
 @pytest.fixture(
-    params=["httpx", "node", pytest.param("chromium", marks=[pytest.mark.browser, pytest.mark.slow])]
+    params=[
+        "httpx",
+        pytest.param("node", marks=pytest.mark.slow),
+        pytest.param("chromium", marks=[pytest.mark.browser, pytest.mark.slow]),
+    ]
 )
 def opens(request: pytest.FixtureRequest) -> Opens:
     """Opens a URL with an EventSource: every test is a promise to each of them."""

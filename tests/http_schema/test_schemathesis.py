@@ -113,6 +113,7 @@ async def test_an_undocumented_answer_is_found(broker: Broker) -> None:
 
 
 @pytest.mark.parametrize("mode", list(GenerationMode))
+@pytest.mark.slow
 async def test_generated_requests_get_documented_answers(broker: Broker, mode: GenerationMode) -> None:
     async with running(broker.url, *QUICKEST) as mesh:
         for operation in operations(schema_of(mesh)):
