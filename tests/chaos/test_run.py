@@ -35,7 +35,6 @@ def _report(file: Path, process: Process) -> dict[str, Any]:
     return found
 
 
-@pytest.mark.chaos
 async def test_a_worker_that_is_killed_costs_nobody_anything(chatmesh: Start, tmp_path: Path) -> None:
     small = ["--pods", "1", "--workers", "2", "--sessions", "4"]
     code, report, process = await run(
