@@ -63,8 +63,10 @@ def test_model_that_can_not_be_had_is_refused_with_what_to_do(call: Chatmesh, mo
     assert said in done.stderr
 
 
-@pytest.mark.skipif(weights() is not None, reason="the local model is installed")
-def test_local_model_that_is_not_installed_says_how_to_install_it(call: Chatmesh) -> None:
+def test_local_model_that_is_not_installed_says_how_to_install_it(
+    call: Chatmesh, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("chatmesh.devmodel.process.weights", lambda: None)
     done = call("dev", "--ephemeral", "--model", "smollm2")
     assert done.code == 2
     assert INSTALL in done.stderr
