@@ -13,6 +13,7 @@ from chatmesh.devbroker import EmbeddedServer
 from chatmesh.devbroker.service import EmbeddedBroker
 from chatmesh.errors import ConfigError
 from chatmesh.protocol.model_names import is_pattern
+from chatmesh.protocol.spend import Price
 from chatmesh.protocol.tokens import Token
 from chatmesh.providers import Catalogue, Continuation, Model, Provider
 from chatmesh.providers.demo import Demo
@@ -100,10 +101,17 @@ def catalogue(config: Config) -> Catalogue:
             model.provider,
             _provider(name, model, demo, config.worker.concurrency),
             model.fallbacks,
+            _price(model),
         )
         for name, model in config.served_models.items()
     ]
     return Catalogue(models, config.default_model)
+
+
+def _price(model: ModelConfig) -> Price | None:
+    if model.price_input is None and model.price_output is None:
+        return None
+    return Price(model.price_input or 0.0, model.price_output or 0.0)
 
 
 def _provider(name: str, model: ModelConfig, demo: Demo, concurrency: int) -> Provider:

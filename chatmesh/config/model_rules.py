@@ -12,6 +12,7 @@ from chatmesh.protocol.model_names import PATTERN, is_served
 BUILT_IN_MODELS = ("demo", "echo", "count")
 
 _EVERYBODY = ("provider", "aliases", "fallbacks")
+_PRICES = ("price_input", "price_output")
 _SERVERS = (
     "model",
     "base_url",
@@ -24,12 +25,11 @@ _SERVERS = (
     "idle_seconds",
     "total_seconds",
     "retries",
-    "price_input",
-    "price_output",
+    *_PRICES,
 )
 _KEYS = {
     "demo": _EVERYBODY,
-    "python": (*_EVERYBODY, "function", "continuation"),
+    "python": (*_EVERYBODY, "function", "continuation", *_PRICES),
     "openai": (*_EVERYBODY, *_SERVERS),
     "anthropic": (*_EVERYBODY, *_SERVERS, "api_version"),
 }

@@ -123,10 +123,11 @@ class ModelConfig(Section):
         description="openai, anthropic: how often a request that failed before its first piece is made again.",
     )
     price_input: Price | None = Field(
-        default=None, description="openai, anthropic: price of a million input tokens."
+        default=None,
+        description="openai, anthropic, python: price of a million input tokens, in your currency.",
     )
     price_output: Price | None = Field(
-        default=None, description="openai, anthropic: price of a million output tokens."
+        default=None, description="openai, anthropic, python: price of a million output tokens."
     )
 
     @property

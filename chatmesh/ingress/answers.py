@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, NotRequired
+from typing import Annotated, Any, Literal, NotRequired
 
 from pydantic import Field
 from typing_extensions import TypedDict
@@ -30,6 +30,16 @@ class Failure(TypedDict):
     message: str
 
 
+class Spent(TypedDict):
+    user_id: str
+    prompt_tokens: int
+    generated_tokens: Annotated[int, Field(description="What models said, delivered or not.")]
+    delivered_tokens: int
+    discarded_tokens: Annotated[int, Field(description="Taken back, repeated, or behind a stop.")]
+    cost: NotRequired[Annotated[float, Field(description="By the configured prices; absent without any.")]]
+    calls: Annotated[list[dict[str, Any]], Field(description="Each call of a model, in order.")]
+
+
 class UserRow(TypedDict):
     message_id: Id
     role: Literal["user"]
@@ -50,6 +60,7 @@ class AssistantRow(TypedDict):
     created_at: str | None
     model: str | None
     attempt: int
+    spend: NotRequired[Annotated[Spent, Field(description="Once it has ended.")]]
     error: NotRequired[Failure]
 
 

@@ -47,6 +47,8 @@ def assistant_row(exchange: Exchange, *, is_claimed: bool = False) -> AssistantR
         "model": exchange.asked.get("model"),
         "attempt": exchange.attempt,
     }
+    if "spend" in exchange.metadata:
+        row["spend"] = exchange.metadata["spend"]
     if exchange.final is not None and exchange.final.get("error"):
         row["error"] = exchange.final["error"]
     return row

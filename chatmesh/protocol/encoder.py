@@ -9,6 +9,7 @@ import orjson
 
 from chatmesh.errors import ProtocolError
 from chatmesh.protocol.jsontext import clean_text
+from chatmesh.protocol.spend import Spend
 from chatmesh.protocol.timestamps import iso
 from chatmesh.protocol.tokens import Token
 
@@ -85,12 +86,14 @@ class ChunkEncoder:
         """For the final chunk's metadata."""
         self._notes |= notes
 
-    def final(self, finish_reason: str, unix_seconds: float) -> bytes:
+    def final(self, finish_reason: str, unix_seconds: float, spend: Spend) -> bytes:
         """The end of an answer: stop, length, tool_calls, content_filter or cancelled."""
+        self.note(spend=spend.wire())
         return self._chunk("", "content", unix_seconds, self._end(finish_reason), is_final=True)
 
-    def failure(self, code: str, message: str, unix_seconds: float) -> bytes:
+    def failure(self, code: str, message: str, unix_seconds: float, spend: Spend) -> bytes:
         """The end of an answer that could not be given. `message` is for people: no stack trace, no secret."""
+        self.note(spend=spend.wire())
         error = {"code": code, "message": clean_text(message)}
         return self._chunk("", "error", unix_seconds, self._end("error"), is_final=True, error=error)
 

@@ -3,22 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 
 from chatmesh.errors import ProviderError
 from chatmesh.protocol.model_names import is_pattern, matching
+from chatmesh.protocol.spend import Price
 from chatmesh.providers.base import Provider
 
 
 @dataclass(frozen=True, slots=True)
 class Model:
     """`names`: its own, then its aliases; each may be a pattern. `kind` is the provider's name, such as "openai".
-    `fallbacks`: the names of those that go on where it fails."""
+    `fallbacks`: the names of those that go on where it fails. `price`: None where nobody has given one."""
 
     names: tuple[str, ...]
     kind: str
     provider: Provider
     fallbacks: tuple[str, ...] = ()
+    price: Price | None = None
 
 
 class Catalogue:
@@ -38,6 +41,21 @@ class Catalogue:
         asked, model = self._find(name, ai_provider)
         others = [self._find(fallback, None) for fallback in model.fallbacks]
         return [(asked, model.provider), *((other, found.provider) for other, found in others)]
+
+    def price(self, name: str) -> Price | None:
+        """Of a model that was asked under that name."""
+        model = self._known(name)
+        return model.price if model is not None else None
+
+    def configured(self, name: str) -> str:
+        """Its name in the configuration; `other` for one that is not served here any more."""
+        model = self._known(name)
+        return model.names[0] if model is not None else "other"
+
+    def _known(self, name: str) -> Model | None:
+        with suppress(ProviderError):
+            return self._find(name, None)[1]
+        return None
 
     def _find(self, name: str | None, ai_provider: object) -> tuple[str, Model]:
         """A model of exactly that name or alias, else of the longest pattern that fits. Of several, one of `ai_provider`,

@@ -120,8 +120,9 @@ class Upstream:
             while read := await self._read(reads, read_by, answer, has_said=has_said):
                 for event in splitter.feed(read):
                     for delta in answer.feed(event):
+                        # What is counted before it speaks (the prompt, at some) is told even if it is cut off then.
+                        yield delta if has_said else replace(delta, usage=answer.usage)
                         has_said = True
-                        yield delta
                     # A comment is no event and no sign of life: a proxy sends them for a model that has died.
                     read_by = min(
                         ends_at, _now() + self._patience(answer, read_by - _now(), has_said=has_said)

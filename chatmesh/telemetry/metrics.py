@@ -65,6 +65,12 @@ deliveries_parked = Gauge("chatmesh_deliveries_parked", "Requests held until the
 provider_retries = Counter(
     "chatmesh_provider_retries_total", "Requests to a model's server that were made again.", ["code"]
 )
+tokens = Counter(
+    "chatmesh_tokens_total",
+    "Tokens of answers that ended here, by model and kind: prompt, delivered or discarded.",
+    ["model", "kind"],
+)
+cost = Counter("chatmesh_cost_total", "What they cost by the configured prices.", ["model"])
 dead_letters = Counter("chatmesh_dead_letters_total", "Requests that became dead letters.", ["reason"])
 
 batches = Counter("chatmesh_batches_total", "Chunk batches stored.")

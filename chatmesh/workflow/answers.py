@@ -13,18 +13,22 @@ from dataclasses import replace
 from chatmesh.broker import Broker
 from chatmesh.errors import ProviderError
 from chatmesh.protocol.encoder import ChunkEncoder
+from chatmesh.protocol.estimates import tokens_of
 from chatmesh.protocol.exchanges import exchanges
 from chatmesh.protocol.records import asked
+from chatmesh.protocol.spend import Spend
 from chatmesh.providers import Catalogue, Message, Prompt, Resume
 from chatmesh.telemetry import get_logger, metrics
 from chatmesh.workflow.age import Age
 from chatmesh.workflow.claims import CLAIM_SECONDS, Claimed, Claims
 from chatmesh.workflow.conversation import Bounds, brought_along, of_session
 from chatmesh.workflow.generation import Choice, generate
-from chatmesh.workflow.ports import LanePort, LanesPort
+from chatmesh.workflow.ledger import Ledger
+from chatmesh.workflow.ports import LanesPort
 from chatmesh.workflow.running import End, Generations, Running
 from chatmesh.workflow.stops import StopSweep
 from chatmesh.workflow.task import Task
+from chatmesh.workflow.writing import Writing
 
 log = get_logger("workflow")
 
@@ -58,7 +62,8 @@ class Answers:
     async def answer(self, task: Task, claimed: Claimed, ended: End | None) -> End | None:
         """Returns once the final record is stored and sent, or (LEAVING) once the session is handed over. `ended`: it is
         to be ended before it begins. Raises what ended the lane."""
-        lane, encoder = self._open(task, claimed)
+        writing = self._open(task, claimed)
+        lane = writing.lane
         running = Running(task.request.session_id, task.request.message_id, lane, ended)
         left_seconds = max(0.0, self._age.left_seconds(task.delivery.stored_at, time.time()))
         expiry = asyncio.get_running_loop().call_later(left_seconds, running.end, End.EXPIRED)
@@ -69,10 +74,12 @@ class Answers:
                 # A stop that was stored behind the turn's reads was heard by nobody. Beside the answer: looking first
                 # would cost its first token a round trip.
                 look = asyncio.create_task(self._stops.look(running, claimed.token), name="stop-look")
-                why = await self._write(task, claimed, running, encoder)
+                why = await self._write(task, claimed, running, writing)
                 await lane.wait_stored()
                 if why is End.LEAVING:
                     await self._claims.hand_over(claimed, lane.offset)
+                else:
+                    self._book(writing.ledger.spend)
         finally:
             if look is not None:
                 look.cancel()
@@ -81,7 +88,7 @@ class Answers:
             metrics.generations_active.dec()
         return why
 
-    def _open(self, task: Task, claimed: Claimed) -> tuple[LanePort, ChunkEncoder]:
+    def _open(self, task: Task, claimed: Claimed) -> Writing:
         request, told = task.request, claimed.told
         max_payload = self._broker.connection.max_payload
         lane = self._lanes.open(
@@ -107,38 +114,34 @@ class Answers:
             tokens=told.content_chunks,
             told=told.text,
         )
-        return lane, encoder
+        ledger = Ledger(claimed.attempt, told.written, user_id=request.user_id, price=self._catalogue.price)
+        return Writing(lane, encoder, ledger)
 
-    async def _write(
-        self, task: Task, claimed: Claimed, running: Running, encoder: ChunkEncoder
-    ) -> End | None:
+    async def _write(self, task: Task, claimed: Claimed, running: Running, writing: Writing) -> End | None:
         """Everything of the answer is in the lane then, its end too."""
-        lane = running.lane
         if claimed.attempt > self._max_attempts and running.ended is None:
             reason = f"{self._max_attempts} attempts to answer this message ended without a result"
             await self._bury(task, "attempts", reason)
-            lane.write_final(encoder.failure("attempts_exhausted", reason, time.time()))
+            writing.fail("attempts_exhausted", reason)
             return None
-        why = await self._generate(task, claimed, running, encoder)
+        why = await self._generate(task, claimed, running, writing)
         match why:
             case End.STOPPED:
-                lane.write_final(encoder.final("cancelled", time.time()))
+                writing.end("cancelled")
             case End.EXPIRED:
                 reason = f"no answer was given within {self._age} of acceptance"
                 await self._bury(task, "expired", reason)
-                lane.write_final(encoder.failure("request_expired", reason, time.time()))
+                writing.fail("request_expired", reason)
             case End.LEAVING:
-                lane.flush()
+                writing.lane.flush()
         return why
 
-    async def _generate(
-        self, task: Task, claimed: Claimed, running: Running, encoder: ChunkEncoder
-    ) -> End | None:
+    async def _generate(self, task: Task, claimed: Claimed, running: Running, writing: Writing) -> End | None:
         request, told = task.request, claimed.told
         try:
             found = self._catalogue.resolve(request.model, request.context.get("ai_provider"))
         except ProviderError as error:
-            running.lane.write_final(encoder.failure(error.code, error.what, time.time()))
+            writing.fail(error.code, error.what)
             return None
         reads_history = any(provider.reads_history for _, provider in found)
         prompt = Prompt(
@@ -151,10 +154,11 @@ class Answers:
             user_id=request.user_id,
             attempt=claimed.attempt,
         )
+        writing.ledger.prompt_tokens = _about(prompt)
         choices = [Choice(provider, replace(prompt, model=name)) for name, provider in found]
         resume = Resume(told.text, told.content_chunks, told.is_void)
         # A task of its own, so that a stop reaches a provider that is silent.
-        return await running.work(asyncio.create_task(generate(choices, resume, running.lane, encoder)))
+        return await running.work(asyncio.create_task(generate(choices, resume, writing)))
 
     async def _history(self, task: Task, claimed: Claimed) -> tuple[Message, ...]:
         """What was said before."""
@@ -164,6 +168,17 @@ class Answers:
         records = await self._claims.before(claimed, self._bounds.turns)
         return of_session(exchanges(records), task.request.message_id, self._bounds)
 
+    def _book(self, spend: Spend) -> None:
+        """Once for each message, by whoever has ended it."""
+        for call in spend.calls:
+            # The name in the configuration: what people ask for by a pattern has no bounds.
+            name = self._catalogue.configured(call.model)
+            metrics.tokens.labels(name, "prompt").inc(call.prompt_tokens)
+            metrics.tokens.labels(name, "delivered").inc(call.delivered_tokens)
+            metrics.tokens.labels(name, "discarded").inc(call.generated_tokens - call.delivered_tokens)
+            if call.cost is not None:
+                metrics.cost.labels(name).inc(call.cost)
+
     async def _bury(self, task: Task, why: str, reason: str) -> None:
         """A copy with the reason among the dead letters, before the reader gets the end."""
         delivery = task.delivery
@@ -172,3 +187,10 @@ class Answers:
         )
         metrics.dead_letters.labels(why).inc()
         log.error("workflow.dead_letter", **task.keys, reason=reason)
+
+
+def _about(prompt: Prompt) -> int:
+    """How many tokens the model is given, where it does not say so itself."""
+    said = [prompt.message, *([prompt.system] if prompt.system else [])]
+    contents = (message.get("content") for message in prompt.history)
+    return sum(tokens_of(text) for text in [*said, *(text for text in contents if isinstance(text, str))])

@@ -10,12 +10,11 @@ from dataclasses import dataclass
 from typing import cast
 
 from chatmesh.errors import ProtocolError, ProviderError
-from chatmesh.protocol.encoder import ChunkEncoder
 from chatmesh.providers import Continuation, Delta, Prompt, Provider, Resume
 from chatmesh.providers.overlap import Overlap
 from chatmesh.telemetry import get_logger
-from chatmesh.workflow.ports import LanePort
 from chatmesh.workflow.shown import Shown
+from chatmesh.workflow.writing import Writing
 
 log = get_logger("workflow")
 
@@ -34,12 +33,13 @@ class Choice:
     prompt: Prompt
 
 
-async def generate(choices: Sequence[Choice], resume: Resume, lane: LanePort, encoder: ChunkEncoder) -> str:
+async def generate(choices: Sequence[Choice], resume: Resume, writing: Writing) -> str:
     """Runs the first model into the lane and ends it with exactly one final chunk. Returns the finish reason.
 
     Where a model fails, the next one goes on behind what was shown, as it can. The last one's failure is an answer too (an
     error-final). What the lane raises goes through: another worker has the session, or the broker stayed away.
     """
+    lane, encoder = writing.lane, writing.encoder
     shown = Shown(resume)
     failed: list[dict[str, str]] = []
     for number, choice in enumerate(choices, start=1):
@@ -47,7 +47,7 @@ async def generate(choices: Sequence[Choice], resume: Resume, lane: LanePort, en
         if failed:
             encoder.note(failed_over=list(failed))
         try:
-            return await _write(choice, shown, lane, encoder)
+            return await _write(choice, shown, writing)
         except ProviderError as error:
             failed.append({"model": encoder.model, "code": error.code})
             is_last = number == len(choices) or error.code in UNMENDED
@@ -60,16 +60,18 @@ async def generate(choices: Sequence[Choice], resume: Resume, lane: LanePort, en
                 goes_on=not is_last,
             )
             if is_last:
-                lane.write_final(encoder.failure(error.code, error.what, time.time()))
+                writing.fail(error.code, error.what)
                 return "error"
+            writing.ledger.end(error.code)
     raise ValueError("nobody was chosen to answer")
 
 
-async def _write(choice: Choice, shown: Shown, lane: LanePort, encoder: ChunkEncoder) -> str:
-    provider, resume = choice.provider, shown.resume
+async def _write(choice: Choice, shown: Shown, writing: Writing) -> str:
+    lane, provider, resume = writing.lane, choice.provider, shown.resume
     restarts = resume.is_void or (bool(resume.text) and provider.continuation is Continuation.RESTART)
     repeats = provider.continuation is Continuation.OVERLAP and not restarts
     overlap = Overlap(resume.text if repeats else "")
+    writing.ledger.begin(choice.prompt.model, 0 if restarts else len(resume.text))
     generated = provider.generate(choice.prompt, Resume() if restarts else resume)
     is_first = True
     async with aclosing(cast("AsyncGenerator[Delta, None]", generated)) as deltas:
@@ -80,14 +82,15 @@ async def _write(choice: Choice, shown: Shown, lane: LanePort, encoder: ChunkEnc
                 restarts = False
                 lane.flush()
                 await lane.wait_stored()
-                encoder.restart()
+                writing.encoder.restart()
                 lane.reset(RESTARTED)
                 shown.restart()
-            chunks = _chunks(delta, overlap, shown, encoder)
+                writing.ledger.take_back()
+            chunks = _chunks(delta, overlap, shown, writing)
             for chunk in chunks:
                 lane.write(chunk, urgent=is_first)
             if delta.finish_reason is not None:
-                lane.write_final(encoder.final(delta.finish_reason, time.time()))
+                writing.end(delta.finish_reason, by_itself=True)
                 return delta.finish_reason
             if is_first and chunks:
                 # A provider that never waits would keep the batcher from sending the first chunk at once.
@@ -98,11 +101,11 @@ async def _write(choice: Choice, shown: Shown, lane: LanePort, encoder: ChunkEnc
     raise ProviderError("the model's answer ended without saying why", code="provider_incomplete")
 
 
-def _chunks(delta: Delta, overlap: Overlap, shown: Shown, encoder: ChunkEncoder) -> list[bytes]:
+def _chunks(delta: Delta, overlap: Overlap, shown: Shown, writing: Writing) -> list[bytes]:
     """What becomes of a delta; nothing while it may still be a repetition."""
-    now = time.time()
+    encoder, ledger, now = writing.encoder, writing.ledger, time.time()
     if delta.usage is not None:
-        encoder.note(usage=delta.usage.wire())
+        ledger.learn(delta.usage)
     if delta.notes:
         encoder.note(**delta.notes)
     text = overlap.feed(delta.text) if delta.text else ""
@@ -115,4 +118,6 @@ def _chunks(delta: Delta, overlap: Overlap, shown: Shown, encoder: ChunkEncoder)
         except ProtocolError as error:
             raise ProviderError(error.what, code="provider_invalid") from error
     shown.add(text, delta.data)
+    if delta.text or delta.data is not None:
+        ledger.count(is_shown=bool(chunks))
     return chunks

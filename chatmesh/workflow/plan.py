@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from chatmesh.broker import HeldClaim
 from chatmesh.protocol.records import Record
 from chatmesh.protocol.tokens import Token
+from chatmesh.workflow.ledger import Written, written
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +89,7 @@ TOOL_CALL = '"type":"tool_call"'
 @dataclass(frozen=True, slots=True)
 class Told:
     """What earlier attempts at a message have already stored. `is_void`: there is more than text to it, half a tool call
-    or thoughts before any text, and nobody can go on behind that."""
+    or thoughts before any text, and nobody can go on behind that. `written`: by which models."""
 
     text: str = ""
     content_chunks: int = 0
@@ -97,6 +98,7 @@ class Told:
     records: int = 0
     final: Record | None = None
     is_void: bool = False
+    written: tuple[Written, ...] = ()
 
 
 def told(records: list[Record], message_id: Token, offset: int) -> Told:
@@ -125,4 +127,5 @@ def told(records: list[Record], message_id: Token, offset: int) -> Told:
                 has_calls = has_calls or TOOL_CALL in str(chunk.get("chunk", ""))
         final = record if record.final is not None else final
     is_void = has_calls or (has_thoughts and not texts)
-    return Told("".join(texts), len(texts), next_chunk_id, offset, count, final, is_void)
+    spent = written(record for record in records if record.message_id == message_id)
+    return Told("".join(texts), len(texts), next_chunk_id, offset, count, final, is_void, spent)

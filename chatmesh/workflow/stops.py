@@ -15,6 +15,7 @@ from chatmesh.kernel import Service
 from chatmesh.protocol import subjects
 from chatmesh.protocol.encoder import ChunkEncoder
 from chatmesh.protocol.records import asked
+from chatmesh.protocol.spend import Spend
 from chatmesh.protocol.tokens import Token
 from chatmesh.telemetry import get_logger
 from chatmesh.workflow.running import End, Generations, Running
@@ -77,7 +78,7 @@ class StopListener(Listener):
                     attempt=1,
                     max_text=1,
                 )
-                final = encoder.final("cancelled", time.time())
+                final = encoder.final("cancelled", time.time(), Spend(entry.request.user_id))
                 running.lane.insert_final(message_id, final, asked(entry.request), entry.traceparent)
                 return
 

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from chatmesh.protocol.encoder import ChunkEncoder
 from chatmesh.protocol.jsontext import clean_text
 from chatmesh.protocol.messages import ChunkBatch
+from chatmesh.protocol.spend import Spend
 from chatmesh.protocol.timestamps import Stamper
 from chatmesh.protocol.tokens import Token
 from tests.protocol.values import HOSTILE
@@ -53,7 +54,7 @@ def test_a_content_chunk_is_the_seeds() -> None:
 
 @pytest.mark.parametrize("reason", ["stop", "length", "tool_calls", "content_filter", "cancelled"])
 def test_a_final_chunk_has_its_reason_in_the_metadata_and_no_text(reason: str) -> None:
-    body = json.loads(encoder(tokens=7).final(reason, NOW))
+    body = json.loads(encoder(tokens=7).final(reason, NOW, Spend()))
     assert (body["chunk"], body["chunk_type"], body["is_final"]) == ("", "content", True)
     assert body["metadata"] == {
         "model": "count",
@@ -61,12 +62,13 @@ def test_a_final_chunk_has_its_reason_in_the_metadata_and_no_text(reason: str) -
         "finish_reason": reason,
         "tokens_used": 7,
         "digest": f"sha256:{hashlib.sha256().hexdigest()}",
+        "spend": Spend().wire(),
     }
     assert "error" not in body
 
 
 def test_a_failure_is_an_error_final_with_its_code() -> None:
-    body = json.loads(encoder(tokens=7).failure("provider_incomplete", "half \ud800", NOW))
+    body = json.loads(encoder(tokens=7).failure("provider_incomplete", "half \ud800", NOW, Spend()))
     assert (body["chunk"], body["chunk_type"], body["is_final"]) == ("", "error", True)
     assert body["error"] == {"code": "provider_incomplete", "message": "half \ufffd"}
     assert body["metadata"]["finish_reason"] == "error"
@@ -77,7 +79,7 @@ def test_a_failure_is_an_error_final_with_its_code() -> None:
 def test_ids_rise_by_one_over_whatever_is_written(texts: list[str], next_id: int, max_text: int) -> None:
     writer = encoder(next_id=next_id, max_text=max_text)
     written = [chunk for text in texts for chunk in writer.content(text, NOW)]
-    written.append(writer.final("stop", NOW))
+    written.append(writer.final("stop", NOW, Spend()))
     ids = [json.loads(chunk)["chunk_id"] for chunk in written]
     assert ids == list(range(next_id, next_id + len(written)))
     assert writer.next_id == ids[-1] + 1
@@ -107,7 +109,7 @@ def test_a_chunk_never_takes_more_than_six_bytes_a_character(text: str, max_text
 @settings(deadline=None)
 def test_any_text_of_a_provider_can_be_read_by_anybody(text: str) -> None:
     writer = encoder(max_text=20)
-    for chunk in [*writer.content(text, NOW), writer.failure("c", text, NOW)]:
+    for chunk in [*writer.content(text, NOW), writer.failure("c", text, NOW, Spend())]:
         ChunkBatch.decode(chunk)
 
 
@@ -173,4 +175,4 @@ def test_an_attempt_goes_on_counting_tokens_where_the_last_one_ended() -> None:
     writer = encoder(tokens=3, max_text=2)
     writer.content("ab", NOW)
     writer.content("abcdef", NOW)
-    assert example(writer.final("stop", NOW))["metadata"]["tokens_used"] == 5
+    assert example(writer.final("stop", NOW, Spend()))["metadata"]["tokens_used"] == 5

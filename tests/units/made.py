@@ -34,6 +34,7 @@ def record(
     reset: str | None = None,
     request: dict[str, Any] | None = None,
     attempt: int = 1,
+    token: int = 1,
     seq: int | None = None,
 ) -> Record:
     """Lies at sequence 10 × offset unless told otherwise."""
@@ -42,7 +43,7 @@ def record(
         Token(message),
         offset,
         attempt,
-        1,
+        token,
         10 * offset if seq is None else seq,
         list(chunks),
         request=request,

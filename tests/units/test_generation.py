@@ -13,10 +13,13 @@ import pytest
 
 from chatmesh.errors import FencedError, ProviderError
 from chatmesh.protocol.encoder import ChunkEncoder
+from chatmesh.protocol.spend import Spend
 from chatmesh.protocol.tokens import Token
 from chatmesh.providers import Continuation, Delta, Prompt, Resume, Usage
 from chatmesh.workflow.generation import Choice
 from chatmesh.workflow.generation import generate as generate_by
+from chatmesh.workflow.ledger import Ledger
+from chatmesh.workflow.writing import Writing
 from tests.units.made import SESSION
 from tests.units.virtual import timeless, turns
 
@@ -115,7 +118,7 @@ def writer(*, tokens: int = 0, next_id: int = 0, max_text: int = 100, told: str 
 async def generate(
     provider: Any, prompt: Prompt, resume: Resume, lane: FakeLane, encoder: ChunkEncoder
 ) -> str:
-    return await generate_by([Choice(provider, prompt)], resume, lane, encoder)
+    return await generate_by([Choice(provider, prompt)], resume, Writing(lane, encoder, Ledger(1)))
 
 
 def digest(text: str) -> str:
@@ -273,7 +276,7 @@ async def test_what_was_shown_stays_where_a_restart_says_nothing(failure: BaseEx
     with suppress(asyncio.CancelledError):
         await generate(provider, PROMPT, Resume("ab", 2), lane, encoder)
     assert not lane.resets
-    assert json.loads(encoder.final("cancelled", 0.0))["metadata"]["digest"] == digest("ab")
+    assert json.loads(encoder.final("cancelled", 0.0, Spend()))["metadata"]["digest"] == digest("ab")
 
 
 @timeless
@@ -371,7 +374,7 @@ async def by_two(
     first: Any, second: Any, lane: FakeLane, encoder: ChunkEncoder, resume: Resume | None = None
 ) -> str:
     choices = [Choice(first, Prompt("one", "hi")), Choice(second, Prompt("two", "hi"))]
-    return await generate_by(choices, resume or Resume(), lane, encoder)
+    return await generate_by(choices, resume or Resume(), Writing(lane, encoder, Ledger(1)))
 
 
 @timeless

@@ -1,0 +1,1 @@
+"""What answers took, and who adds it up."""
