@@ -57,14 +57,5 @@ class Sessions:
 
     async def _names(self, stream: str, pattern: str, place: int) -> set[Token]:
         """The session ids in the subjects that match; `place` is where they stand."""
-        names: set[Token] = set()
-        offset = 0
-        while True:
-            info = await self._api.call(
-                f"STREAM.INFO.{stream}", {"subjects_filter": pattern, "offset": offset}
-            )
-            found = info["state"].get("subjects") or {}
-            names.update(Token(part) for subject in found if is_token(part := subject.split(".")[place]))
-            offset += len(found)
-            if not found or offset >= int(info.get("total", 0)):
-                return names
+        subjects_there = await self._api.subjects(stream, pattern)
+        return {Token(part) for subject in subjects_there if is_token(part := subject.split(".")[place])}

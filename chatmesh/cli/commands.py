@@ -15,6 +15,7 @@ _EPILOG = """examples:
   chatmesh health pod-1 --json
   chatmesh streams ensure --apply -c config/worker.yaml
   chatmesh verify my-session
+  chatmesh usage --by user --since 7d
   chatmesh dlq retry 7
   chatmesh doctor -c config/pod.yaml
 
@@ -52,6 +53,7 @@ def parser() -> argparse.ArgumentParser:
     _add_health(commands)
     _add_streams(commands)
     _add_verify(commands)
+    _add_usage(commands)
     _add_dlq(commands)
     _add_doctor(commands)
     _add_chaos(commands)
@@ -161,6 +163,23 @@ def _add_verify(commands: _Commands[argparse.ArgumentParser]) -> None:
     verify.add_argument("--json", action="store_true", help="the findings as JSON")
     _add_settings(verify)
     verify.set_defaults(command=_lazy("chatmesh.cli.verify", "verify"))
+
+
+def _add_usage(commands: _Commands[argparse.ArgumentParser]) -> None:
+    usage = commands.add_parser("usage", help="tokens and costs of what was answered, from the transcript")
+    usage.add_argument(
+        "--by",
+        choices=["model", "user", "session", "message", "attempt", "day", "end"],
+        default="model",
+        help="what to add up (model); end: how calls ended, such as stop, cancelled or lost",
+    )
+    usage.add_argument(
+        "--since", metavar="WHEN", help="30m, 24h, 7d, or an ISO date or time in UTC (all that is kept)"
+    )
+    usage.add_argument("--session", metavar="SESSION", help="of this session only")
+    usage.add_argument("--json", action="store_true", help="the numbers as JSON")
+    _add_settings(usage)
+    usage.set_defaults(command=_lazy("chatmesh.cli.usage", "usage"))
 
 
 def _add_dlq(commands: _Commands[argparse.ArgumentParser]) -> None:

@@ -1,0 +1,77 @@
+"""What answers took, from the transcript: the last record of each message has it.
+
+In: a broker. Out: a `Bill`. Read are the names of all messages and one record of each, not the answers: 100 messages are
+about 100 kB. What was erased or has expired is not there any more.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from chatmesh.broker import Broker, Stored
+from chatmesh.broker.streams import TRANSCRIPT
+from chatmesh.errors import ProtocolError
+from chatmesh.operate.bill import Bill, Entry
+from chatmesh.operate.streams import require
+from chatmesh.protocol import subjects
+from chatmesh.protocol.records import TOMBSTONE, Record
+from chatmesh.protocol.spend import Spend
+from chatmesh.protocol.timestamps import unix_seconds
+from chatmesh.protocol.tokens import Token
+
+PAGE_MESSAGES = 500
+"""Subjects of one request: each may be 300 bytes long, and a request is no larger than a megabyte."""
+
+READ_SECONDS = 10.0
+"""Of one page."""
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """`unfinished` messages have not ended: what they took is not known yet. `unreadable` ones hold what is no record."""
+
+    bill: Bill
+    unfinished: int
+    unreadable: int
+
+
+async def usage(broker: Broker, *, by: str, since: float, session_id: Token | None) -> Usage:
+    """Of messages that ended at or after `since` (Unix seconds), of one session or of all. Raises BrokerError."""
+    await require(broker, TRANSCRIPT)
+    pattern = subjects.TRANSCRIPT_ALL if session_id is None else subjects.transcript_of(session_id)
+    names = sorted(await broker.api.subjects(TRANSCRIPT, pattern))
+    bill, unfinished, unreadable = Bill(by), 0, 0
+    for at in range(0, len(names), PAGE_MESSAGES):
+        for stored in await _last(broker, names[at : at + PAGE_MESSAGES]):
+            try:
+                entry = _entry(stored)
+            except ProtocolError:
+                unreadable += 1
+                continue
+            if entry is None:
+                unfinished += 1
+            elif unix_seconds(entry.ended_at) >= since:
+                bill.add(entry)
+    return Usage(bill, unfinished, unreadable)
+
+
+async def _last(broker: Broker, names: Sequence[str]) -> list[Stored]:
+    found = await broker.direct_get.each_last(TRANSCRIPT, *names, seconds=READ_SECONDS)
+    return [stored for stored in found if stored.body != TOMBSTONE]
+
+
+def _entry(stored: Stored) -> Entry | None:
+    """None for a message that has not ended. Raises ProtocolError for what is no record."""
+    record = Record.decode(stored.body, stored.seq)
+    if record.final is None:
+        return None
+    metadata = record.final.get("metadata")
+    known = metadata if isinstance(metadata, dict) else {}
+    return Entry(
+        record.session_id,
+        record.message_id,
+        str(record.final.get("timestamp", "")),
+        str(known.get("finish_reason", "")),
+        Spend.parse(known.get("spend")),
+    )
