@@ -20,6 +20,7 @@ from chatmesh.providers.demo import Demo
 from chatmesh.providers.python import Python, load_function
 from chatmesh.providers.settings import Settings as UpstreamSettings
 from chatmesh.web import ServerSettings
+from chatmesh.web.origins import LOCAL_NAMES, Origins
 
 GIB = 1024**3
 
@@ -77,7 +78,17 @@ def server_settings(config: Config) -> ServerSettings:
         write_timeout_seconds=config.sse.write_timeout_seconds,
         drain_wait_seconds=http.drain_wait_seconds,
         shutdown_seconds=http.shutdown_seconds,
+        origins=_origins(config),
     )
+
+
+def _origins(config: Config) -> Origins:
+    """In development nobody has a proxy in front that calls us by a name of its own, and a browser is on this machine."""
+    http = config.http
+    hosts = None if http.allowed_hosts is None else frozenset(http.allowed_hosts)
+    if hosts is None and config.nats.embedded and http.host in LOCAL_NAMES:
+        hosts = LOCAL_NAMES
+    return Origins(frozenset(http.allowed_origins), hosts)
 
 
 def embedded_broker(config: Config) -> EmbeddedBroker:

@@ -5,18 +5,66 @@ Each is a model with nothing but keys, bounds and descriptions; the descriptions
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema
 
-from chatmesh.config.section import Amount, Count, Flag, Hours, Line, Seconds, Section, StoreBytes, Wants
+from chatmesh.config.section import (
+    Amount,
+    Count,
+    Flag,
+    Hours,
+    Line,
+    Seconds,
+    Section,
+    StoreBytes,
+    Wants,
+    one_or_more,
+    split_commas,
+)
 
 
 def _one_partition(value: int) -> int:
     if value != 1:
         raise ValueError(f"expected 1, got {value}: more than one partition is not built yet")
     return value
+
+
+_ORIGIN = re.compile(r"https?://(\[[0-9a-f:.]+\]|[a-z0-9.-]+)(:[0-9]{1,5})?")
+_DEFAULT_PORTS = (("http://", ":80"), ("https://", ":443"))
+
+
+def _origin(value: str) -> str:
+    """Browsers write origins in small letters, without a default port and without a path."""
+    has_default = any(value.startswith(scheme) and value.endswith(port) for scheme, port in _DEFAULT_PORTS)
+    if not _ORIGIN.fullmatch(value) or has_default:
+        raise ValueError(
+            f"expected an origin such as https://app.example.com (small letters, no default port, no path, no *), got "
+            f"{value!r}"
+        )
+    return value
+
+
+def _host(value: str) -> str:
+    if not re.fullmatch(r"[a-z0-9.-]+|\[[0-9a-f:.]+\]", value):
+        raise ValueError(f"expected a name such as chat.example.com, without a port, got {value!r}")
+    return value.strip("[]")
+
+
+Origins = Annotated[
+    tuple[Annotated[str, AfterValidator(_origin)], ...],
+    BeforeValidator(split_commas),
+    WithJsonSchema({"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}}]}),
+    Wants("a list of origins such as https://app.example.com"),
+]
+Hosts = Annotated[
+    tuple[Annotated[str, AfterValidator(_host)], ...],
+    BeforeValidator(split_commas),
+    WithJsonSchema(one_or_more({"type": "string"})),
+    Wants("a list of names such as chat.example.com"),
+]
 
 
 class StreamsConfig(Section):
@@ -60,6 +108,15 @@ class HttpConfig(Section):
     max_body_bytes: Annotated[Count, Field(ge=1, le=2**26)] = Field(
         default=1_048_576,
         description="Largest body of a request, in bytes; the broker's max_payload counts too.",
+    )
+    allowed_origins: Origins = Field(
+        default=(),
+        description="Pages of other origins that may call from a browser, exactly as browsers name them.",
+    )
+    allowed_hosts: Hosts | None = Field(
+        default=None,
+        description="Names in Host that are answered, without ports; null: any, but with nats.embedded (development) on a "
+        "loopback address only localhost, 127.0.0.1 and [::1].",
     )
     request_timeout_seconds: Seconds = Field(
         default=30, description="How long reading a request's head and body may take, in seconds."

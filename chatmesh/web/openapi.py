@@ -22,7 +22,12 @@ PROBLEM_JSON = "application/problem+json"
 RETRIED = (429, 503)
 """Statuses that always say when to come back."""
 
-ANYWHERE: Mapping[int, Sequence[str]] = {400: ("bad_http",), 431: ("head_too_large",), 500: ("internal",)}
+ANYWHERE: Mapping[int, Sequence[str]] = {
+    400: ("bad_http",),
+    403: ("host_not_allowed", "origin_not_allowed"),
+    431: ("head_too_large",),
+    500: ("internal",),
+}
 """Problems that every call can have, besides 404 and 405 of the address itself."""
 
 _SHARED_HEADERS = {

@@ -7,7 +7,7 @@ import errno
 import re
 import time
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from aiohttp import web
 
@@ -19,6 +19,7 @@ from chatmesh.telemetry import get_logger, metrics
 from chatmesh.web.connection import Connection
 from chatmesh.web.connections import Connections
 from chatmesh.web.openapi import Operation
+from chatmesh.web.origins import Origins
 from chatmesh.web.problem import Problem, from_http_exception
 from chatmesh.web.reaper import Reaper
 from chatmesh.web.request import (
@@ -73,6 +74,7 @@ class ServerSettings:
     write_timeout_seconds: float
     drain_wait_seconds: float
     shutdown_seconds: float
+    origins: Origins = field(default_factory=Origins)
 
 
 async def nobody_to_tell() -> None:
@@ -181,7 +183,7 @@ class Server(Service):
         app = web.Application(
             middlewares=[self._last_answers, self._answer], client_max_size=self._settings.max_body_bytes
         )
-        app.on_response_prepare.append(_add_standing_headers)
+        app.on_response_prepare.append(self._add_standing_headers)
         for route in self.routes:
             app.router.add_route(route.method, route.path, route.handler)
             if route.method == "GET" and not route.is_stream:
@@ -204,7 +206,7 @@ class Server(Service):
         request[REQUEST_ID] = request_id
         began = time.monotonic()
         try:
-            response = await handler(request)
+            response = await self._admit(request, handler)
         except ConnectionResetError:
             raise
         except Exception as error:  # noqa: BLE001 - whatever it is, it is logged and answered
@@ -223,18 +225,43 @@ class Server(Service):
         )
         return response
 
+    async def _admit(self, request: Request, handler: Handler) -> Response:
+        """What a browser's page may not do is not done."""
+        origin = request.headers.get("Origin")
+        refusal = self._settings.origins.refusal(
+            request.method,
+            request.headers.get("Host", ""),
+            origin,
+            request.headers.get("Sec-Fetch-Site", ""),
+        )
+        if refusal is not None:
+            raise refusal
+        if request.method == "OPTIONS" and origin and "Access-Control-Request-Method" in request.headers:
+            return self._preflight(request, origin)
+        return await handler(request)
+
+    def _preflight(self, request: Request, origin: str) -> Response:
+        """A browser asks before a page calls. No route has OPTIONS, so what aiohttp would refuse it with names those that
+        the address has."""
+        refused = request.match_info.http_exception
+        if not isinstance(refused, web.HTTPMethodNotAllowed):
+            raise web.HTTPNotFound
+        asked = request.headers.get("Access-Control-Request-Headers", "")
+        answer = self._settings.origins.preflight(origin, refused.allowed_methods, asked)
+        return web.Response(status=204, headers=answer)
+
+    async def _add_standing_headers(self, request: Request, response: Response) -> None:
+        response.headers["Server"] = STANDING_HEADERS["Server"]  # aiohttp has put its own there
+        for name, value in STANDING_HEADERS.items():
+            response.headers.setdefault(name, value)
+        response.headers.update(self._settings.origins.headers(request.headers.get("Origin")))
+
     def _refuse(self, request: Request) -> Refuse:
         """Of the path, since a wrong method or address has no route."""
         for prefix, refuse in self._refusals:
             if request.path.startswith(prefix):
                 return refuse
         return problem_response
-
-
-async def _add_standing_headers(_request: Request, response: Response) -> None:
-    response.headers["Server"] = STANDING_HEADERS["Server"]  # aiohttp has put its own there
-    for name, value in STANDING_HEADERS.items():
-        response.headers.setdefault(name, value)
 
 
 def _problem_of(error: Exception, request: Request) -> Problem:

@@ -33,6 +33,8 @@ _BY_NAME: dict[str, st.SearchStrategy[Any]] = {
     "servers": st.lists(_SERVER, min_size=1, max_size=3),
     "roles": st.sampled_from([["pod"], ["worker"], ["pod", "worker"], ["worker", "pod"]]),
     "partitions": st.just(1),
+    "allowed_origins": st.lists(st.sampled_from(["https://a.example", "http://b.example:8080"]), max_size=2),
+    "allowed_hosts": st.lists(st.sampled_from(["a.example", "127.0.0.1"]), min_size=1, max_size=2),
     "models": st.dictionaries(_NAME, st.just({"provider": "openai", "retries": 1}), max_size=2),
 }
 _NOT_ALONE = ("password", "password_file", "token_file", "cert_file", "key_file")

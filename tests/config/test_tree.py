@@ -43,7 +43,7 @@ streams:
   presence_max_bytes: 16777216
   registry_max_bytes: 67108864
 http:
-  {enabled: null, host: 127.0.0.1, port: 8080, max_body_bytes: 1048576, request_timeout_seconds: 30, drain_wait_seconds: 0, shutdown_seconds: 10}
+  {enabled: null, host: 127.0.0.1, port: 8080, max_body_bytes: 1048576, allowed_origins: [], allowed_hosts: null, request_timeout_seconds: 30, drain_wait_seconds: 0, shutdown_seconds: 10}
 sse: {keepalive_seconds: 15, max_buffer_bytes: 262144, max_connections: 10000, write_timeout_seconds: 30}
 sessions: {on_busy: queue, queue_limit: 100, history_turns: 50, history_tokens: 32000}
 worker:
