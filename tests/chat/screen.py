@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 
 _PART = re.compile(r"\x1b\[([?0-9;]*)([A-Za-z])|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)|([\r\n\b])|([^\x1b])|\x1b")
+_BEGUN = re.compile(r"\x1b(\[[?0-9;]*|\][^\x07\x1b]*)?$")
+"""Half an order at the end of what was read."""
 
 
 class Screen:
@@ -16,12 +18,17 @@ class Screen:
         self._lines: list[list[str]] = [[]]
         self._row = 0
         self._column = 0
+        self._rest = ""
 
     @property
     def text(self) -> str:
         return "\n".join("".join(line).rstrip() for line in self._lines)
 
     def feed(self, text: str) -> None:
+        text, self._rest = self._rest + text, ""
+        begun = _BEGUN.search(text)
+        if begun is not None:
+            text, self._rest = text[: begun.start()], text[begun.start() :]
         for numbers, order, control, letter in _PART.findall(text):
             if letter:
                 self._put(letter)

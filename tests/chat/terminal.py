@@ -7,6 +7,7 @@ import codecs
 import fcntl
 import os
 import pty
+import re
 import struct
 import subprocess
 import sys
@@ -36,7 +37,7 @@ class Terminal:
         self._process = subprocess.Popen(
             [sys.executable, "-I", "-S", "-c", _LAUNCH, sys.executable, "-m", "chatmesh", *arguments],
             cwd=directory,
-            env={**os.environ, "TERM": "xterm-256color", "NO_COLOR": ""},
+            env=_environment(),
             stdin=slave,
             stdout=slave,
             stderr=slave,
@@ -65,7 +66,8 @@ class Terminal:
         """The screen, once it waits for something to be typed, with an empty line, after so many summaries of answers."""
 
         def is_ready() -> bool:
-            return self.screen.count(" token") >= times and self.screen.rstrip().endswith("\n>")
+            summaries = re.findall(r"^\d+ tokens? · ", self.screen, re.MULTILINE)
+            return len(summaries) >= times and self.screen.rstrip().endswith("\n>")
 
         try:
             await eventually(is_ready, timeout=PATIENCE_SECONDS)
@@ -92,3 +94,9 @@ class Terminal:
             return
         self.written += text
         self._screen.feed(text)
+
+
+def _environment() -> dict[str, str]:
+    """Of a terminal of its own: what somebody has said of the size of theirs does not count."""
+    kept = {name: value for name, value in os.environ.items() if name not in ("LINES", "COLUMNS", "NO_COLOR")}
+    return kept | {"TERM": "xterm-256color"}

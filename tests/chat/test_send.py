@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import re
 import signal
@@ -11,7 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import psutil
+import httpx
 import pytest
 
 from chatmesh.devbroker.ports import free_port
@@ -22,7 +23,6 @@ from tests.support.broker import Broker
 from tests.support.mesh import client_of, running
 from tests.support.models import models
 from tests.support.processes import Process
-from tests.support.waiting import eventually
 
 COUNTED = "".join(f"{number} " for number in range(1, 101))
 SILENT = "demo.tokens_per_second=0.01"
@@ -98,18 +98,11 @@ async def test_message_that_is_repeated_with_its_id_is_asked_once(broker: Broker
 
 async def test_closed_pipe_stops_the_answer_and_is_no_traceback(broker: Broker, tmp_path: Path) -> None:
     async with running(broker.url, "demo.tokens_per_second=50") as mesh, client_of(mesh) as http:
-        command = (
-            f"{sys.executable} -m chatmesh send go --url {url_of(mesh)} --session s --model count | head -c 4"
+        command = f"{sys.executable} -m chatmesh send go --url {url_of(mesh)} --session s --model count </dev/null | head -c 4"
+        done = await asyncio.to_thread(
+            subprocess.run, ["sh", "-c", command], capture_output=True, check=False
         )
-        pipe = subprocess.Popen(
-            ["sh", "-c", command],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-        )
-        await eventually(lambda: pipe.poll() is not None, timeout=30)
-        stdout, stderr = pipe.communicate()
-        assert (stdout, stderr) == (b"1 2 ", b"")
+        assert (done.stdout, done.stderr) == (b"1 2 ", b"")
         rows = (await http.get("/v1/sessions/s/messages")).json()["messages"]
         assert rows[1]["finish_reason"] == "cancelled"
 
@@ -139,12 +132,19 @@ async def test_answer_goes_on_at_another_pod_when_its_own_is_killed(
         urls = [part for port in ports for part in ("--url", f"http://127.0.0.1:{port}")]
         async with sending(tmp_path, "go", *urls, "--session", "s", "--model", "count") as process:
             begun = await read_until(process.stdout, b"9 ")
-            (port,) = {
-                each.raddr.port for each in psutil.Process(process.pid).net_connections() if each.raddr
-            } & set(ports)
+            port = await _read_port(ports)
             killed[port].kill()
             ended = await rest_of(process)
     assert (ended.code, begun.decode() + ended.stdout) == (0, f"{COUNTED}\n")
+
+
+async def _read_port(ports: list[int]) -> int:
+    """The one whose pod has the reader."""
+    async with httpx.AsyncClient() as http:
+        for port in ports:
+            if "chatmesh_readers 1.0" in (await http.get(f"http://127.0.0.1:{port}/metrics")).text:
+                return port
+    raise AssertionError("nobody reads")
 
 
 async def test_nobody_reachable_is_3_and_nonsense_is_2(tmp_path: Path) -> None:

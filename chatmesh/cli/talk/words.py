@@ -17,6 +17,8 @@ _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 MEASURABLE_SECONDS = 0.2
 """An answer that came all at once has no pace."""
 
+CALL_WIDTH = 100
+
 COMMANDS = {
     "help": "this list",
     "new": "begin a new session",
@@ -107,7 +109,7 @@ def summary(answer: Answer, *, first_seconds: float | None, seconds: float) -> s
     return " · ".join(parts)
 
 
-def called(name: str, arguments: str, *, width: int = 100) -> str:
-    """A tool call, on one line."""
-    line = " ".join(safe(f"{name}({arguments})").split())
-    return f"→ {line}" if len(line) <= width else f"→ {line[: width - 1]}…"
+def called(name: str, arguments: str) -> str:
+    """A tool call, on one line of at most `CALL_WIDTH` letters."""
+    line = "→ " + " ".join(safe(f"{name}({arguments})").split())
+    return line if len(line) <= CALL_WIDTH else f"{line[: CALL_WIDTH - 1]}…"
