@@ -118,6 +118,10 @@ async def test_plain_has_no_escape_codes_and_thoughts_are_shown_where_they_are_w
         screen = await plain.prompt()
         assert "\nlet me see\nI look.\n" in screen
         assert '→ weather({"city": "Graz"})\n' in screen
+        plain.type("/model nope\nhm again\n")
+        await plain.see("Enter alone sends it again")
+        plain.type("/model thinking\n")
+        await plain.see("model: thinking")
         plain.type("/nonsense\n")
         await plain.see("there is no /nonsense")
         plain.type(CTRL_D)
@@ -149,7 +153,7 @@ async def test_session_that_one_comes_back_to_shows_its_turns_and_joins_its_answ
         assert await chat.end() == 0
 
 
-async def test_lines_of_a_pipe_are_messages_and_stdout_has_the_answers_only(
+async def test_lines_of_a_pipe_are_messages_until_one_has_no_good_answer(
     broker: Broker, chatmesh: Callable[..., Process]
 ) -> None:
     async with running(broker.url) as mesh:
@@ -157,8 +161,15 @@ async def test_lines_of_a_pipe_are_messages_and_stdout_has_the_answers_only(
         process.write(b"one\n\n/session\ntwo three\n")
         process.close_input()
         assert await process.wait(timeout=30) == 0
-    assert process.stdout == "one\ntwo three\n"
-    assert "session sess_" in process.stderr
+        assert process.stdout == "one\ntwo three\n"
+        assert "session sess_" in process.stderr
+
+        failing = chatmesh("chat", "--url", url_of(mesh), "--model", "nope")
+        failing.write(b"one\n/model echo\ntwo\n")
+        failing.close_input()
+        assert await failing.wait(timeout=30) == 2
+        assert failing.stdout == ""
+        assert failing.stderr.count("No worker serves the model 'nope'") == 1
 
 
 async def test_nobody_reachable_at_the_beginning_is_3(chatmesh: Callable[..., Process]) -> None:

@@ -24,10 +24,13 @@ SHOWN_TURNS = 5
 
 _PAGE = "500"
 
+_ENDS = ("cancelled", "content_filter")
+"""What the line below an answer says anyway."""
+
 
 def chat(namespace: argparse.Namespace) -> int:
     """Until the person leaves. Raises ConfigError for what can't be meant, and UnansweredError where nobody is reachable
-    at the beginning, or does not let us in."""
+    at the beginning, or does not let us in; in a script for every message without a good answer."""
     to = target(namespace)
     room = Room(is_plain=namespace.plain, has_thoughts=namespace.thoughts)
     prompt = Prompt(is_plain=room.is_plain, history_file=namespace.history_file)
@@ -36,7 +39,7 @@ def chat(namespace: argparse.Namespace) -> int:
             return _Chat(runner, to, room, prompt).run()
     except KeyboardInterrupt:
         room.gap()
-        return Exit.OK
+        return Exit.OK if prompt.is_person else Exit.INTERRUPTED
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return Exit.FAILED
@@ -101,7 +104,9 @@ class _Chat:
             message_id = new_message_id()
         self._unsent = ("", "")
         exchange, error = self._exchange(message_id, text)
-        if error is not None and exchange.fate is not Fate.ACCEPTED:
+        if not self._prompt.is_person:
+            _end_script(exchange, error)
+        elif error is not None and exchange.fate is not Fate.ACCEPTED:
             if exchange.fate is Fate.UNKNOWN:
                 self._unsent = (text, message_id)
             self._prompt.offer(text)
@@ -125,7 +130,7 @@ class _Chat:
 
         exchange, error = self._runner.run(run())
         answer = exchange.answer
-        if error is not None and error.code not in ("cancelled", "content_filter"):
+        if error is not None and error.code not in _ENDS and self._prompt.is_person:
             self._room.complain(words.safe(str(error)))
         elif exchange.is_interrupted and answer.finish_reason != "cancelled":
             self._room.tell(exchange.told_stop)
@@ -236,3 +241,11 @@ class _Chat:
         if status != 200:
             raise failures.refused(status, body, self._to.urls)
         return body
+
+
+def _end_script(exchange: Exchange, error: UnansweredError | None) -> None:
+    """Lines of a pipe belong together: after one without a good answer the next ones are not asked."""
+    if exchange.is_interrupted:
+        raise KeyboardInterrupt
+    if error is not None:
+        raise error
