@@ -54,6 +54,14 @@ class Terminal:
     def type(self, text: str) -> None:
         os.write(self._master, text.encode())
 
+    def signal(self, number: int) -> None:
+        self._process.send_signal(number)
+
+    @property
+    def has_echo(self) -> bool:
+        """Whether what is typed shows."""
+        return bool(termios.tcgetattr(self._master)[3] & termios.ECHO)
+
     async def see(self, text: str, *, times: int = 1) -> str:
         """The screen, once `text` stands there so often."""
         try:

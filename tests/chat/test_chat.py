@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Callable
 
 import pytest
@@ -29,7 +30,10 @@ async def test_markdown_is_rendered_as_it_comes_and_longer_than_the_screen(
         chat = terminal("chat", "--url", url_of(mesh), "--session", "s", "--model", "page", rows=20)
         await chat.prompt(times=0)
         chat.type("show me\r")
-        screen = await chat.prompt()
+        await chat.see("A title")
+        chat.type("/model echo\r")  # ahead, while it is drawn
+        screen = await chat.see("model: echo")
+        assert screen.count("/model echo") == 1
         assert [line.strip() for line in screen.split("\n") if line.strip().startswith("line_")] == CODE
         for mark in ("# A title", "**", "```", "|---", "`code`"):
             assert mark not in screen.partition("show me")[2]
@@ -39,8 +43,6 @@ async def test_markdown_is_rendered_as_it_comes_and_longer_than_the_screen(
         assert r"a \x1b[31mcolour\x1b[0m of" in screen  # a terminal gets no orders from a model
         assert "\x1b[31mcolour" not in chat.written
 
-        chat.type("/model echo\r")
-        await chat.see("model: echo")
         chat.type("and *once* more\r")
         screen = await chat.prompt(times=2)
         assert "\nand once more\n" in screen
@@ -61,6 +63,7 @@ async def test_ctrl_c_stops_the_answer_and_the_next_one_leaves(broker: Broker, t
         screen = await chat.prompt()
         assert "1 token" in screen
         assert "· count · stopped" in screen
+        assert "^C" not in screen
         (row,) = [
             row for row in (await http.get("/v1/sessions/s/messages")).json()["messages"] if row.get("model")
         ]
@@ -105,6 +108,24 @@ async def test_pod_that_is_started_anew_in_mid_answer_loses_and_doubles_nothing(
         chat.type("\r")
         screen = await chat.prompt(times=2)
         assert screen.count(COUNTED.strip()) == 2
+
+
+async def test_sigterm_gives_the_terminal_back(broker: Broker, terminal: Start) -> None:
+    async with running(broker.url, SILENT) as mesh, client_of(mesh) as http:
+        chat = terminal("chat", "--url", url_of(mesh), "--session", "s", "--model", "count")
+        await chat.prompt(times=0)
+        chat.type("go\r")
+        await chat.see("\n1")
+        assert not chat.has_echo
+        chat.signal(signal.SIGTERM)
+        assert await chat.end() == 143
+        assert chat.has_echo
+        assert chat.written.rindex("\x1b[?25h") > chat.written.rindex("\x1b[?25l")  # the cursor
+        assert "Traceback" not in chat.written
+        (message,) = {
+            row["message_id"] for row in (await http.get("/v1/sessions/s/messages")).json()["messages"]
+        }
+        assert (await http.delete(f"/v1/sessions/s/messages/{message}")).status_code == 202  # it goes on
 
 
 async def test_plain_has_no_escape_codes_and_thoughts_are_shown_where_they_are_wanted(

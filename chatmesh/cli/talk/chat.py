@@ -5,9 +5,11 @@ from __future__ import annotations
 import argparse
 import asyncio
 import os
+import signal
 import sys
 from collections.abc import Callable
-from typing import Any
+from types import FrameType
+from typing import Any, NoReturn
 
 from chatmesh.cli.talk import failures, words
 from chatmesh.cli.talk.exchange import Exchange
@@ -34,6 +36,7 @@ def chat(namespace: argparse.Namespace) -> int:
     to = target(namespace)
     room = Room(is_plain=namespace.plain, has_thoughts=namespace.thoughts)
     prompt = Prompt(is_plain=room.is_plain, history_file=namespace.history_file)
+    signal.signal(signal.SIGTERM, _leave)
     try:
         with asyncio.Runner() as runner:
             return _Chat(runner, to, room, prompt).run()
@@ -128,7 +131,8 @@ class _Chat:
             finally:
                 self._room.view.end()
 
-        exchange, error = self._runner.run(run())
+        with self._prompt.hushed():
+            exchange, error = self._runner.run(run())
         answer = exchange.answer
         if error is not None and error.code not in _ENDS and self._prompt.is_person:
             self._room.complain(words.safe(str(error)))
@@ -241,6 +245,11 @@ class _Chat:
         if status != 200:
             raise failures.refused(status, body, self._to.urls)
         return body
+
+
+def _leave(number: int, _frame: FrameType | None) -> NoReturn:
+    """Not at once: the terminal gets back what was changed on it."""
+    raise SystemExit(128 + number)
 
 
 def _end_script(exchange: Exchange, error: UnansweredError | None) -> None:

@@ -208,6 +208,9 @@ class Exchange:
 
     @contextmanager
     def _listening(self) -> Iterator[None]:
+        if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+            yield  # a shell's background job: Ctrl-C is meant for others
+            return
         loop = asyncio.get_running_loop()
         loop.add_signal_handler(signal.SIGINT, self._interrupt)
         try:

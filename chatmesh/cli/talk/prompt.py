@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import sys
-from contextlib import suppress
+import termios
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import ModuleType
 
@@ -14,6 +16,8 @@ MORE = ". "
 """After a line that ends with a backslash."""
 
 _HISTORY_LINES = 1000
+_LOCAL_FLAGS = 3
+"""Where `tcgetattr` has them."""
 
 
 class Prompt:
@@ -43,6 +47,21 @@ class Prompt:
             lines.append(self._line(MORE))
         typed = "\n".join(lines)
         return offered if self._readline is None and not typed.strip() else typed
+
+    @contextmanager
+    def hushed(self) -> Iterator[None]:
+        """While an answer is drawn, keys leave no trace in it; what is typed ahead comes at the next prompt."""
+        if self._readline is None:
+            yield
+            return
+        before = termios.tcgetattr(sys.stdin)
+        quiet = [*before]
+        quiet[_LOCAL_FLAGS] = before[_LOCAL_FLAGS] & ~termios.ECHO
+        termios.tcsetattr(sys.stdin, termios.TCSANOW, quiet)
+        try:
+            yield
+        finally:
+            termios.tcsetattr(sys.stdin, termios.TCSANOW, before)
 
     def offer(self, text: str) -> None:
         self._offered = text
