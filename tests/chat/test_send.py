@@ -117,6 +117,7 @@ async def test_answer_that_begins_anew_is_told_and_counts_alone(broker: Broker, 
         assert (found["content"], found["finish_reason"]) == ("two", "length")
 
 
+@pytest.mark.slow
 async def test_answer_goes_on_at_another_pod_when_its_own_is_killed(
     broker: Broker, tmp_path: Path, chatmesh: Callable[..., Process]
 ) -> None:

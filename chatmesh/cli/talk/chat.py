@@ -179,7 +179,10 @@ class _Chat:
             self._room.tell(f"{mark} {model.get('id')}")
 
     def _history(self, _: str) -> None:
-        self._show(self._turns())
+        known = self._turns()
+        self._show(known)
+        if not known:
+            self._room.tell("nothing was said in this session yet")
 
     def _stop(self, _: str) -> None:
         """What runs, not what waits behind it."""
