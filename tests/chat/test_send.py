@@ -63,7 +63,7 @@ async def test_ctrl_c_stops_an_answer_at_the_server_and_says_so(broker: Broker, 
             process.send_signal(signal.SIGINT)
             ended = await rest_of(process)
         assert (ended.code, ended.stdout) == (130, "\n")
-        assert "stopped after 1 tokens: session s, message m" in ended.stderr
+        assert "stopped after 1 token: session s, message m" in ended.stderr
         row = (await http.get("/v1/sessions/s/messages/m")).json()
         assert (row["status"], row["content"]) == ("stopped", "1 ")
 

@@ -87,9 +87,9 @@ class Exchange:
         if self._is_unread:
             await self._client.stop(self.answer.session_id, self.answer.message_id)
             raise BrokenPipeError
-        if self.is_interrupted:
-            return self._left() if self._stopping.cancelled() else self._stopping.result()
-        return self._going.result()
+        if not self._stopping.cancelled():
+            return self._stopping.result()
+        return self._left() if self._going.cancelled() else self._going.result()
 
     # --- the answer ----------------------------------------------------------------------------------------------------
 
@@ -243,7 +243,7 @@ class Exchange:
         ended = self.answer.finish_reason
         told = "nothing was asked" if status == 404 else "it had ended already"
         if status == 202 and ended in (None, "cancelled"):
-            told = f"stopped after {self.answer.tokens} tokens"
+            told = f"stopped after {words.counted(self.answer.tokens)}"
         self.told_stop = f"{told}: session {self.answer.session_id}, message {self.answer.message_id}"
         return None
 

@@ -95,7 +95,7 @@ def summary(answer: Answer, *, first_seconds: float | None, seconds: float) -> s
     """The line below an answer: tokens, seconds to the first one (None where nobody waited for it), the pace of those
     behind it over `seconds`, model."""
     tokens = answer.tokens
-    parts = [f"{tokens} token{'' if tokens == 1 else 's'}"]
+    parts = [counted(tokens)]
     if first_seconds is not None:
         parts.append(f"first after {first_seconds:.1f} s")
         if tokens > 1 and seconds >= MEASURABLE_SECONDS:
@@ -107,6 +107,10 @@ def summary(answer: Answer, *, first_seconds: float | None, seconds: float) -> s
             {"cancelled": "stopped", "length": "cut at its length"}.get(*[str(answer.finish_reason)] * 2)
         )
     return " · ".join(parts)
+
+
+def counted(tokens: int) -> str:
+    return f"{tokens} token{'' if tokens == 1 else 's'}"
 
 
 def called(name: str, arguments: str) -> str:
