@@ -19,6 +19,7 @@ class Exit(IntEnum):
     NOT_AUTHORISED = 4
     PORT_IN_USE = 5
     GAVE_UP = 70
+    INTERRUPTED = 130
 
 
 class ChatmeshError(Exception):
@@ -59,6 +60,24 @@ class RefusedError(ChatmeshError):
     def __init__(self, what: str, *, status: int, where: str | None = None, mend: str | None = None) -> None:
         super().__init__(what, where=where, mend=mend)
         self.status = status
+
+
+class UnansweredError(ChatmeshError):
+    """What was said to a mesh over HTTP has no good answer. `code` is stable: a problem's, an error chunk's, or one of
+    `chatmesh send`'s own."""
+
+    def __init__(
+        self,
+        what: str,
+        *,
+        code: str,
+        exit_code: Exit = Exit.FAILED,
+        where: str | None = None,
+        mend: str | None = None,
+    ) -> None:
+        super().__init__(what, where=where, mend=mend)
+        self.code = code
+        self.exit_code = exit_code
 
 
 class BrokerError(ChatmeshError):

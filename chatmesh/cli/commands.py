@@ -12,6 +12,8 @@ _EPILOG = """examples:
   chatmesh run --role pod --id pod-1 --set nats.servers=nats://127.0.0.1:4222
   chatmesh run --role worker -c config/worker.yaml
   chatmesh check -c config/pod.yaml
+  chatmesh chat                                      talk to a mesh, with markdown
+  git diff | chatmesh send "review this"             one message, its answer on stdout
   chatmesh health pod-1 --json
   chatmesh streams ensure --apply -c config/worker.yaml
   chatmesh verify my-session
@@ -19,12 +21,19 @@ _EPILOG = """examples:
   chatmesh dlq retry 7
   chatmesh doctor -c config/pod.yaml
 
-exit codes: 0 done · 1 failed · 2 usage or configuration · 3 broker · 4 not authorised · 5 port in use · 70 gave up
+exit codes: 0 done · 1 failed · 2 usage or configuration · 3 broker or pod not reachable · 4 not authorised · 5 port in use · 70 gave up
+  130 stopped by Ctrl-C
 """
 
 _STREAMS_ENSURE = (
     "Compares the broker's streams and their consumer with the declared ones, field by field. Changes nothing without "
     "--apply, and deletes nothing in any case. Give it the configuration that the workers have."
+)
+
+_SEND = (
+    "Sends one message to a mesh and prints its answer as it comes. What comes through a pipe stands below TEXT. Ctrl-C "
+    "stops the answer at the mesh. Exit codes: 0 answered, 1 failed or stopped, 2 can't be sent as it is, 3 nobody "
+    "reachable, 4 not authorised, 130 Ctrl-C."
 )
 
 _CHAOS = (
@@ -48,6 +57,8 @@ def parser() -> argparse.ArgumentParser:
     commands = top.add_subparsers(title="commands", required=True, metavar="COMMAND")
     _add_dev(commands)
     _add_run(commands)
+    _add_chat(commands)
+    _add_send(commands)
     _add_check(commands)
     _add_config(commands)
     _add_health(commands)
@@ -116,6 +127,46 @@ def _add_run(commands: _Commands[argparse.ArgumentParser]) -> None:
     run.add_argument("--id", metavar="NAME", help="pod and worker id (default: host name and a random part)")
     _add_settings(run)
     run.set_defaults(command=_lazy("chatmesh.cli.run", "run"))
+
+
+def _add_chat(commands: _Commands[argparse.ArgumentParser]) -> None:
+    chat = commands.add_parser("chat", help="talk to a mesh: type, read, Ctrl-C stops an answer")
+    _add_talk(chat)
+    chat.add_argument("--plain", action="store_true", help="no markdown, no colour, no line editor")
+    chat.add_argument("--thoughts", action="store_true", help="show a model's reasoning too")
+    chat.add_argument(
+        "--history-file", type=Path, metavar="FILE", help="keep typed lines there (default: nowhere)"
+    )
+    chat.set_defaults(command=_lazy("chatmesh.cli.talk.chat", "chat"))
+
+
+def _add_send(commands: _Commands[argparse.ArgumentParser]) -> None:
+    send = commands.add_parser("send", help="send one message and print its answer", description=_SEND)
+    send.add_argument("message", nargs="?", metavar="TEXT", help="the message; `-` or nothing reads stdin")
+    _add_talk(send)
+    send.add_argument(
+        "--message-id", metavar="ID", help="names the message, so that repeating it is safe (a new one)"
+    )
+    send.add_argument(
+        "--timeout", type=float, metavar="SECONDS", help="give up so long after the start (default: never)"
+    )
+    send.add_argument("--json", action="store_true", help="one JSON object at the end instead of the text")
+    send.set_defaults(command=_lazy("chatmesh.cli.talk.send", "send"))
+
+
+def _add_talk(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--url",
+        action="append",
+        metavar="URL",
+        help="a pod; may be given often: it goes on at another one (or $CHATMESH_URL; http://127.0.0.1:8080)",
+    )
+    parser.add_argument("--session", metavar="ID", help="the session (default: a new one)")
+    parser.add_argument("--model", metavar="NAME", help="the model to ask (default: the mesh's)")
+    parser.add_argument("--system", metavar="TEXT", help="the system prompt")
+    parser.add_argument(
+        "--token-file", type=Path, metavar="FILE", help="send the token in it as bearer (or $CHATMESH_TOKEN)"
+    )
 
 
 def _add_check(commands: _Commands[argparse.ArgumentParser]) -> None:

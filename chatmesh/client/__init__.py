@@ -4,9 +4,24 @@ In: URLs of pods, and what to say. Out: events, each once and in order over any 
 a message that was sent. Nothing of NATS, and nothing that any other client could not know.
 """
 
+from chatmesh.client.answer import Answer, BegunAnew, Called, Piece, Said, Thought
 from chatmesh.client.client import Client
 from chatmesh.client.events import Event, EventParser
 from chatmesh.client.outcome import Fate, Sent
-from chatmesh.client.reader import Reader
+from chatmesh.client.reader import OnLink, Reader
 
-__all__ = ["Client", "Event", "EventParser", "Fate", "Reader", "Sent"]
+__all__ = [
+    "Answer",
+    "BegunAnew",
+    "Called",
+    "Client",
+    "Event",
+    "EventParser",
+    "Fate",
+    "OnLink",
+    "Piece",
+    "Reader",
+    "Said",
+    "Sent",
+    "Thought",
+]

@@ -31,6 +31,8 @@ class EventParser:
     def __init__(self, last_id: str = "", retry_ms: int | None = None) -> None:
         self.last_id = last_id
         self.retry_ms = retry_ms
+        self.has_id = False
+        """This connection has named a position: a pod that can't serve now says `retry:` only."""
         self._rest = b""
         self._is_first = True
         self._name = ""
@@ -78,6 +80,7 @@ class EventParser:
                 self._name = value.decode(errors="replace")
             case b"id" if b"\0" not in value:
                 self._next_id = value.decode(errors="replace")
+                self.has_id = True
             case b"retry" if value.isdigit() and len(value) < 10:
                 self.retry_ms = int(value)
         return None

@@ -11,7 +11,7 @@ import asyncio
 import os
 import socket
 from collections import deque
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import suppress
 from random import Random
 from types import TracebackType
@@ -27,6 +27,9 @@ from chatmesh.errors import ProtocolError, RefusedError
 
 RETRY_MS = 1000
 """Where a stream has not said how long to wait."""
+
+OnLink = Callable[[bool], None]
+"""Told True when a pod serves the stream, False when it does so no more, or can't be reached; often the same in a row."""
 
 
 class Reader:
@@ -46,6 +49,7 @@ class Reader:
         message_id: str | None,
         position: str,
         from_start: bool,
+        on_link: OnLink | None = None,
     ) -> None:
         self.position = position
         self.connects = 0
@@ -60,6 +64,7 @@ class Reader:
         self._response: httpx.Response | None = None
         self._pieces: AsyncIterator[bytes] | None = None
         self._failures = 0
+        self._on_link = on_link
         self._is_one_message = message_id is not None
         self._is_over = False
 
@@ -142,7 +147,10 @@ class Reader:
         try:
             piece = await anext(pieces)
             self._failures = 0
-            self._take(self._parser.feed(piece))
+            events = self._parser.feed(piece)
+            if self._parser.has_id:
+                self._tell(True)
+            self._take(events)
         except StopAsyncIteration:
             await self._leave()
         except (httpx.TransportError, httpx.DecodingError):
@@ -158,12 +166,18 @@ class Reader:
     def _fail(self) -> None:
         self._failures += 1
         self._pods.turn()
+        self._tell(False)
+
+    def _tell(self, is_served: bool) -> None:
+        if self._on_link is not None and not self._is_over:
+            self._on_link(is_served)
 
     async def _leave(self) -> None:
         """The next connection goes elsewhere: this pod has had its turn, and may be leaving."""
         response, self._response, self._pieces = self._response, None, None
         if response is not None:
             self._pods.turn()
+            self._tell(False)
             await response.aclose()
 
     async def _pause(self) -> None:

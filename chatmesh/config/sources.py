@@ -15,8 +15,8 @@ from chatmesh.config.yaml_lines import read_node
 from chatmesh.config.yaml_text import BadYamlError, compose, plain_value
 
 PREFIX = "CHATMESH_"
-RESERVED = ("CHATMESH_CONFIG",)
-"""Names with the prefix that are no keys: the path of the configuration file."""
+RESERVED = ("CHATMESH_CONFIG", "CHATMESH_URL", "CHATMESH_TOKEN")
+"""Names with the prefix that are no keys: the path of the configuration file, and what `chat` and `send` talk to."""
 ROLES = {"pod": ["pod"], "worker": ["worker"], "all": ["pod", "worker"]}
 
 _MAX_FILE_BYTES = 1_048_576

@@ -31,7 +31,7 @@ def test_help_has_examples_and_exit_codes(run: Chatmesh) -> None:
     assert not result.stderr
 
 
-@pytest.mark.parametrize("command", ["dev", "run", "check", "config", "health", "version"])
+@pytest.mark.parametrize("command", ["dev", "run", "chat", "send", "check", "config", "health", "version"])
 def test_every_command_has_help(call: Chatmesh, command: str) -> None:
     result = call(command, "--help")
     assert result.code == 0
@@ -43,7 +43,7 @@ def test_help_loads_nothing_heavy() -> None:
     code = (
         "import sys; from chatmesh.cli import main\n"
         "try: main(['--help'])\nexcept SystemExit: pass\n"
-        "print([name for name in ('aiohttp', 'nats', 'pydantic', 'yaml', 'structlog') if name in sys.modules])"
+        "print([name for name in ('aiohttp', 'httpx', 'nats', 'pydantic', 'rich', 'yaml', 'structlog') if name in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.rstrip().endswith("[]")
@@ -67,6 +67,10 @@ def test_check_of_a_good_configuration_is_0(call: Chatmesh, tmp_path: Path) -> N
     assert (result.code, result.stderr) == (0, "")
     assert "worker" in result.stdout
     assert "nats://a:1, nats://b:2" in result.stdout
+
+
+def test_what_chat_and_send_read_of_the_environment_is_no_unknown_key(call: Chatmesh) -> None:
+    assert call("check", env={"CHATMESH_URL": "http://127.0.0.1:1", "CHATMESH_TOKEN": SECRET}).code == 0
 
 
 def test_check_needs_no_broker_and_no_file(call: Chatmesh) -> None:

@@ -114,6 +114,20 @@ async def test_silent_connection_is_left() -> None:
         assert numbers(await read(client, 2)) == ["p0", "p1"]
 
 
+async def test_reader_says_when_a_pod_serves_it_and_when_none_does() -> None:
+    unable = stream("retry: 1\n\n")  # of a pod that has no broker: no position
+    script = [answer(503), unable, torn(SOON, event(0)), stream(event(1, is_final=True))]
+    told: list[bool] = []
+    async with (
+        pods(script) as (pod,),
+        Client([pod.url]) as client,
+        client.read("s", message_id="m", on_link=told.append) as reader,
+    ):
+        assert numbers([each async for each in reader]) == ["p0", "p1"]
+    changes = [each for number, each in enumerate(told) if number == 0 or each is not told[number - 1]]
+    assert changes == [False, True, False, True]
+
+
 async def test_reader_that_is_cut_while_it_waits_and_while_it_does_not_comes_back() -> None:
     script = [stream(SOON, event(0), hold=True), stream(event(1), hold=True), stream(event(2), hold=True)]
     async with pods(script) as (pod,), Client([pod.url]) as client, client.read("s") as reader:

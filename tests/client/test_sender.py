@@ -69,6 +69,39 @@ async def test_patience_ends() -> None:
     assert (sent.fate, sent.tries) == (Fate.REFUSED, 1)
 
 
+async def test_sender_that_reaches_nobody_gives_up_sooner_than_one_who_is_told_to_wait() -> None:
+    async with Client([f"http://127.0.0.1:{free_port()}"]) as client:
+        sent = await client.send("s", "m", "hello", reach_seconds=0)
+    assert (sent.fate, sent.tries) == (Fate.REFUSED, 1)
+    async with pods([REFUSED, ACCEPTED]) as (pod,), Client([pod.url]) as client:
+        assert (await client.send("s", "m", "hello", reach_seconds=0)).fate is Fate.ACCEPTED
+
+
+async def test_stop_and_questions_go_to_every_pod_until_one_answers() -> None:
+    stopping = answer(202, {"status": "stopping"})
+    async with pods([REFUSED], [stopping]) as both:
+        away = f"http://127.0.0.1:{free_port()}"
+        async with Client([away, *(pod.url for pod in both)]) as client:
+            for _ in range(5):  # wherever it begins
+                assert await client.stop("s", "m") == (202, {"status": "stopping"})
+                assert (await client.get("/x", limit="1"))[0] == 202
+    assert {each.path for each in both[1].asked} == {"/v1/sessions/s/messages/m", "/x?limit=1"}
+    async with Client([away]) as client:
+        assert await client.stop("s", "m") == (0, {})
+
+
+async def test_token_goes_with_every_request_and_follows_no_redirect() -> None:
+    async with pods([answer(302, Location="http://127.0.0.1:1/")]) as (pod,):
+        async with Client([pod.url], token="secret") as client:
+            assert (await client.send("s", "m", "hello")).status == 302
+            assert (await client.stop("s", "m"))[0] == 302
+            assert (await client.get("/x"))[0] == 302
+        async with Client([pod.url]) as client:
+            await client.get("/x")
+    told = [each.headers.get("authorization") for each in pod.asked]
+    assert told == ["Bearer secret"] * 3 + [None]
+
+
 async def test_message_that_was_sent_twice_to_a_mesh_is_one_and_its_answer_is_read(broker: Broker) -> None:
     async with running(broker.url) as mesh:
         assert mesh.server is not None

@@ -12,6 +12,7 @@ import pytest
 
 from chatmesh.cli.commands import parser
 from chatmesh.config.keys import all_keys
+from chatmesh.config.sources import RESERVED
 from chatmesh.telemetry import metrics
 from tests.docs.pages import PAGES, ROOT, Page, page, pages
 
@@ -53,7 +54,7 @@ def test_every_configuration_key_that_is_named_exists(here: Page) -> None:
 @every_page
 def test_every_variable_that_is_named_exists(here: Page) -> None:
     known = {key.environment for key in all_keys().values()}
-    known |= {"CHATMESH_CONFIG", "CHATMESH_SECTION__KEY"}
+    known |= {*RESERVED, "CHATMESH_SECTION__KEY"}
     wrong = set(_VARIABLE.findall(here.text)) - known
     assert not wrong, f"{here.name}: {wrong}"
 

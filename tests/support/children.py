@@ -65,7 +65,7 @@ class Child:
         """SIGKILL, which also ends a paused program, and reap."""
         self._process.kill()
         self._process.wait()
-        self._close_input()
+        self.close_input()
 
     async def terminate(self, *, timeout: float = 10.0) -> int:  # noqa: ASYNC109 - handed to `eventually`
         """SIGTERM; returns the exit code. A program that does not end fails the test."""
@@ -77,7 +77,7 @@ class Child:
         await eventually(
             lambda: not self.is_running, timeout=timeout, message=f"the end of process {self.pid}"
         )
-        self._close_input()
+        self.close_input()
         return self._process.wait()
 
     def pause(self) -> None:
@@ -90,7 +90,8 @@ class Child:
         """SIGCONT."""
         self.signal(signal.SIGCONT)
 
-    def _close_input(self) -> None:
+    def close_input(self) -> None:
+        """Its standard input has an end."""
         if self._process.stdin is not None:
             try:
                 self._process.stdin.close()
