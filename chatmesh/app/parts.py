@@ -62,6 +62,7 @@ def stream_settings(config: Config) -> StreamSettings:
         transcript_max_age_seconds=streams.transcript_max_age_hours * 3600,
         requests_max_bytes=streams.requests_max_bytes,
         transcript_max_bytes=streams.transcript_max_bytes,
+        sessions_max_bytes=streams.sessions_max_bytes,
         registry_max_bytes=streams.registry_max_bytes,
         presence_max_bytes=streams.presence_max_bytes,
         dead_letters_max_bytes=streams.dead_letters_max_bytes,
@@ -96,6 +97,7 @@ def embedded_broker(config: Config) -> EmbeddedBroker:
     needed = (
         streams.requests_max_bytes
         + streams.transcript_max_bytes
+        + streams.sessions_max_bytes
         + streams.dead_letters_max_bytes
         + streams.presence_max_bytes
         + streams.registry_max_bytes

@@ -7,6 +7,7 @@ reader or a model is.
 from nats.aio.msg import Msg
 
 from chatmesh.broker.api import ApiError, JetStreamApi, Requests
+from chatmesh.broker.cards import Cards
 from chatmesh.broker.connection import Address, Connection, Denial
 from chatmesh.broker.direct_get import DirectGet, Stored
 from chatmesh.broker.facade import Broker
@@ -29,6 +30,7 @@ __all__ = [
     "Address",
     "ApiError",
     "Broker",
+    "Cards",
     "Connection",
     "ConsumerSpec",
     "Delivery",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from chatmesh.broker.api import JetStreamApi, Requests
+from chatmesh.broker.cards import Cards
 from chatmesh.broker.connection import Address, Connection
 from chatmesh.broker.direct_get import DirectGet
 from chatmesh.broker.keeper import StreamKeeper
@@ -50,6 +51,13 @@ class Broker:
         self.direct_get = DirectGet(self.connection, self.replies, on_unheard=self._doubt)
         self.transcript = Transcript(
             self.direct_get, self.publisher, lambda: self.streams.epoch, fenced=fenced
+        )
+        self.cards = Cards(
+            self.api,
+            self.direct_get,
+            self.publisher,
+            refresh_seconds=settings.cards_refresh_seconds,
+            is_replicated=self.is_replicated,
         )
         self.queue = RequestQueue(self.direct_get, self.publisher)
         self.sessions = Sessions(self.api, self.direct_get, self.queue)

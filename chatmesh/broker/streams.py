@@ -14,6 +14,7 @@ from chatmesh.protocol import subjects
 
 REQUESTS = "WORKFLOW_REQUESTS"
 TRANSCRIPT = "CHAT_TRANSCRIPT"
+SESSIONS = "CHAT_SESSIONS"
 REGISTRY = "CHAT_REGISTRY"
 PRESENCE = "CHAT_PRESENCE"
 DEAD_LETTERS = "CHAT_DEAD_LETTERS"
@@ -24,7 +25,14 @@ REGISTRY_MAX_AGE_SECONDS = 48 * 3600
 
 NANOSECONDS = 1_000_000_000
 
-_STREAM_OF = {"workflow": REQUESTS, "session": TRANSCRIPT, "registry": REGISTRY, "dead": DEAD_LETTERS}
+_STREAM_OF = {
+    "workflow": REQUESTS,
+    "session": TRANSCRIPT,
+    "card": SESSIONS,
+    "owned": SESSIONS,
+    "registry": REGISTRY,
+    "dead": DEAD_LETTERS,
+}
 
 
 def stream_of(subject: str) -> str:
@@ -102,9 +110,26 @@ class StreamSettings:
     transcript_max_age_seconds: float
     requests_max_bytes: int
     transcript_max_bytes: int
+    sessions_max_bytes: int
     registry_max_bytes: int
     presence_max_bytes: int
     dead_letters_max_bytes: int
+
+    @property
+    def cards_max_age_seconds(self) -> float:
+        """How long a card is kept: longer than anything of its session, since without it the session is nobody's.
+
+        Say T is the transcript's age and R the requests'. Whoever accepts a message writes the card again if it is older
+        than T / 2 (`cards_refresh_seconds`), so it is younger than that then. The request waits R at most; the last
+        record comes as long after that as the answer takes, and is gone T later. T / 2 + R + T leaves T / 2 of
+        2 T + R for the answer, which is more than any takes.
+        """
+        return 2 * self.transcript_max_age_seconds + self.requests_max_age_seconds
+
+    @property
+    def cards_refresh_seconds(self) -> float:
+        """A card older than this is written again by whoever accepts a message."""
+        return self.transcript_max_age_seconds / 2
 
 
 def declared(settings: StreamSettings) -> tuple[StreamSpec, ...]:
@@ -125,6 +150,17 @@ def declared(settings: StreamSettings) -> tuple[StreamSpec, ...]:
             settings.transcript_max_age_seconds,
             replicas=settings.replicas,
             # Erasing a session rolls its subjects up into a tombstone.
+            allow_rollup_hdrs=True,
+        ),
+        StreamSpec(
+            SESSIONS,
+            (subjects.CARD_ALL, subjects.OWNED_ALL),
+            settings.sessions_max_bytes,
+            settings.cards_max_age_seconds,
+            max_msgs_per_subject=1,
+            replicas=settings.replicas,
+            # Erasing a session rolls its card up into a tombstone; its owner's list loses an entry by itself.
+            allow_msg_ttl=True,
             allow_rollup_hdrs=True,
         ),
         StreamSpec(

@@ -84,6 +84,9 @@ class StreamsConfig(Section):
     )
     requests_max_bytes: StoreBytes = Field(default=2**28, description="Size of the work queue, in bytes.")
     transcript_max_bytes: StoreBytes = Field(default=2**31, description="Size of the transcript, in bytes.")
+    sessions_max_bytes: StoreBytes = Field(
+        default=2**28, description="Size of the cards that say whose a session is, in bytes."
+    )
     dead_letters_max_bytes: StoreBytes = Field(
         default=2**26, description="Size of the dead letters, in bytes."
     )

@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from chatmesh.broker import CONSUMER, REQUESTS, Denial
-from chatmesh.broker.streams import DEAD_LETTERS
+from chatmesh.broker.streams import DEAD_LETTERS, SESSIONS
 from chatmesh.errors import NotAuthorisedError
 
 
@@ -36,6 +36,9 @@ POD = ALL + Needs(
         "chat.workflow.execute.*",
         "chat.session.*.stop.*",
         "chat.session.*.erased",
+        "chat.card.*",
+        "chat.owned.*.*",
+        f"$JS.API.STREAM.MSG.GET.{SESSIONS}",
         "chat.registry.*.{id}",
         "chat.registry.~retry.*",
         "chat.pod.{id}.heartbeat",

@@ -58,6 +58,8 @@ TRANSCRIPT_ALL = "chat.session.*.transcript.*"
 REGISTRY_ALL = "chat.registry.*.*"
 RETRY_ALL = "chat.registry.~retry.*"
 """Part of the registry, and of no session: a `~` stands in no identifier."""
+CARD_ALL = "chat.card.*"
+OWNED_ALL = "chat.owned.*.*"
 DEAD_LETTERS_ALL = "chat.dead.*"
 WORKER_LEASES = "chat.worker.*.leases"
 
@@ -122,6 +124,21 @@ def is_retry(subject: str) -> bool:
     return third_token(subject) == "~retry"
 
 
+def card(session_id: Token) -> str:
+    """Whose a session is, and its wrapped data key."""
+    return f"chat.card.{session_id}"
+
+
+def owned(owner: Token, session_id: Token) -> str:
+    """That a session may be that owner's: the list of one's sessions. Its card says whether it is."""
+    return f"chat.owned.{owner}.{session_id}"
+
+
+def owned_by(owner: Token) -> str:
+    """Filter: every session that may be that owner's."""
+    return f"chat.owned.{owner}.*"
+
+
 def dead_letter(session_id: Token) -> str:
     """Requests that could not be answered, with the reason in the headers."""
     return f"chat.dead.{session_id}"
@@ -143,7 +160,13 @@ for _pattern in (
 ):
     _PATTERNS.setdefault(_pattern.split(".")[1], {})[_pattern.split(".")[3]] = _pattern
 
-_BY_FIRST = {"workflow": EXECUTE_ALL, "registry": REGISTRY_ALL, "dead": DEAD_LETTERS_ALL}
+_BY_FIRST = {
+    "workflow": EXECUTE_ALL,
+    "registry": REGISTRY_ALL,
+    "card": CARD_ALL,
+    "owned": OWNED_ALL,
+    "dead": DEAD_LETTERS_ALL,
+}
 
 
 def pattern(subject: str) -> str:

@@ -39,6 +39,7 @@ streams:
   transcript_max_age_hours: 168
   requests_max_bytes: 268435456
   transcript_max_bytes: 2147483648
+  sessions_max_bytes: 268435456
   dead_letters_max_bytes: 67108864
   presence_max_bytes: 16777216
   registry_max_bytes: 67108864

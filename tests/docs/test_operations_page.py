@@ -28,7 +28,7 @@ def test_every_exit_code_is_in_the_table() -> None:
 
 
 def test_every_stream_is_in_the_table_with_its_settings() -> None:
-    specs = {spec.name: spec for spec in declared(StreamSettings(1, 24 * 3600, 168 * 3600, 1, 2, 3, 4, 5))}
+    specs = {spec.name: spec for spec in declared(StreamSettings(1, 24 * 3600, 168 * 3600, 1, 2, 3, 4, 5, 6))}
     table = {cells[0].strip("`"): cells for cells in rows(PROTOCOL.section("Streams and the consumer"))}
     assert set(table) == set(specs)
     for name, spec in specs.items():

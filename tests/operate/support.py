@@ -7,10 +7,10 @@ import json
 from collections.abc import Callable
 from typing import Any
 
-from chatmesh.broker.streams import DEAD_LETTERS, PRESENCE, REGISTRY, REQUESTS, TRANSCRIPT
+from chatmesh.broker.streams import DEAD_LETTERS, PRESENCE, REGISTRY, REQUESTS, SESSIONS, TRANSCRIPT
 from tests.support.processes import Process
 
-NAMES = [REQUESTS, TRANSCRIPT, REGISTRY, PRESENCE, DEAD_LETTERS]
+NAMES = [REQUESTS, TRANSCRIPT, SESSIONS, REGISTRY, PRESENCE, DEAD_LETTERS]
 
 Start = Callable[..., Process]
 

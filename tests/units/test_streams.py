@@ -16,9 +16,10 @@ SETTINGS = StreamSettings(
     transcript_max_age_seconds=168 * 3600,
     requests_max_bytes=1,
     transcript_max_bytes=2,
-    registry_max_bytes=3,
-    presence_max_bytes=4,
-    dead_letters_max_bytes=5,
+    sessions_max_bytes=3,
+    registry_max_bytes=4,
+    presence_max_bytes=5,
+    dead_letters_max_bytes=6,
 )
 STREAMS = {spec.name: spec for spec in declared(SETTINGS)}
 REQUESTS = STREAMS["WORKFLOW_REQUESTS"]
@@ -110,7 +111,7 @@ def test_streams_that_hold_truth_refuse_when_full_and_survive_a_restart() -> Non
 
 
 def test_no_stream_can_take_the_disk_from_the_others() -> None:
-    assert [spec.max_bytes for spec in STREAMS.values()] == [1, 2, 3, 4, 5]
+    assert [spec.max_bytes for spec in STREAMS.values()] == [1, 2, 3, 4, 5, 6]
 
 
 def test_every_stream_has_the_configured_replicas() -> None:

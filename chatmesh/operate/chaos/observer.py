@@ -11,7 +11,7 @@ from chatmesh.kernel import Child, Service, SupervisionFailed, Supervisor, Syste
 from chatmesh.protocol.tokens import Token
 
 _NAME = Token("chaos")
-_NOTHING_DECLARED = StreamSettings(1, 0, 0, 0, 0, 0, 0, 0)
+_NOTHING_DECLARED = StreamSettings(1, 0, 0, 0, 0, 0, 0, 0, 0)
 """The keeper of the streams does not run, so nobody reads this."""
 
 
