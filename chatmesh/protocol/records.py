@@ -158,6 +158,7 @@ KEPT = (
     "metadata",
     "previous_response_id",
     "background",
+    "store",
     "temperature",
     "top_p",
     "max_tokens",

@@ -107,9 +107,7 @@ async def chat(
     own = Path(tempfile.mkdtemp(prefix="chat-", dir=directory))
     output, errors = own / "out", own / "err"
     script = json.dumps({"sdk": sdk, "api": f"{url}/api/chat", "id": id, "steps": steps, **options})
-    child = Child(
-        [NODE, "chat.mjs", script], stdout=output, stderr=errors, cwd=programs
-    )
+    child = Child([NODE, "chat.mjs", script], stdout=output, stderr=errors, cwd=programs)
     try:
         yield Chat(child, output, errors)
     finally:

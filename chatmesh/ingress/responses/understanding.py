@@ -28,6 +28,8 @@ class Understood:
 
 def understand(body: CreateResponse, default_model: str) -> Understood:
     """Raises Problem 422 `unsupported` for what is well-formed and can't be done."""
+    if body.background and body.store is False:
+        raise unsupported("store", "what goes on in the background has to be come back to, so it is stored")
     for name in ("conversation", "prompt"):
         if getattr(body, name) is not None:
             raise unsupported(name, "it is not supported")
@@ -132,6 +134,7 @@ def _context(body: CreateResponse, default_model: str) -> dict[str, Any]:
         "model": body.model or default_model,
         "max_tokens": body.max_output_tokens,
         "background": body.background or None,
+        "store": False if body.store is False else None,
         "tools": [_tool(number, tool) for number, tool in enumerate(body.tools)] if body.tools else None,
         "tool_choice": _tool_choice(body.tool_choice) if body.tools else None,
         "response_format": _response_format(body.text.format) if body.text else None,
