@@ -162,7 +162,8 @@ class Answers:
         if brought is not None:
             return brought
         records = await self._claims.before(claimed, self._bounds.turns)
-        return of_session(exchanges(records), task.request.message_id, self._bounds)
+        request = task.request
+        return of_session(exchanges(records), request.message_id, request.context, self._bounds)
 
     async def _bury(self, task: Task, why: str, reason: str) -> None:
         """A copy with the reason among the dead letters, before the reader gets the end."""

@@ -20,7 +20,7 @@ from chatmesh.ingress.reading import IngressSettings, message_id_of, read_json, 
 from chatmesh.ingress.repeats import Repeats, retry_key
 from chatmesh.ingress.responses import operations
 from chatmesh.ingress.responses.bodies import CreateResponse
-from chatmesh.ingress.responses.understanding import understand, unsupported
+from chatmesh.ingress.responses.understanding import check_results, understand, unsupported
 from chatmesh.ingress.stopping import Stopping
 from chatmesh.protocol.exchanges import Exchange
 from chatmesh.protocol.jsontext import MAX_DEPTH, clean_text
@@ -206,6 +206,7 @@ class Responses:
             previous, _ = await self._known(*ids)
             if not self._asked(ids[0], previous).is_stored:
                 raise _unknown()
+            check_results(body, previous)
             if named not in (None, ids[0]):
                 raise unsupported("previous_response_id", f"it is of another session than {named!r:.80}")
             return ids[0]
