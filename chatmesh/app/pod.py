@@ -23,6 +23,7 @@ from chatmesh.ingress import (
     IngressSettings,
     Intake,
     IntakeSettings,
+    Repeats,
     Responses,
     Stopping,
     VercelChat,
@@ -116,10 +117,12 @@ def _server(process: Process, hub: Hub, streams: EventStreams, roster: Roster) -
     erasing = Erasing(broker.queue, broker.transcript, stopping, queue_limit=limit)
     settings = IngressSettings(config.http.max_body_bytes, config.http.request_timeout_seconds)
     ingress = Ingress(admission, history, stopping, erasing, settings, inline=streams.inline)
+    repeats = Repeats(admission, broker.retries)
     responses = Responses(
         admission,
         history,
         stopping,
+        repeats,
         settings,
         default_model=config.default_model,
         project=streams.project_anew,
@@ -128,7 +131,7 @@ def _server(process: Process, hub: Hub, streams: EventStreams, roster: Roster) -
     door = ChatDoor(
         admission,
         stopping,
-        broker.retries,
+        repeats,
         settings,
         project=streams.project,
         collect=streams.collect,

@@ -9,6 +9,7 @@ from chatmesh.ingress.history import History
 from chatmesh.ingress.intake import Intake, IntakeSettings
 from chatmesh.ingress.openai import ChatDoor
 from chatmesh.ingress.reading import IngressSettings
+from chatmesh.ingress.repeats import Repeats
 from chatmesh.ingress.responses import Responses
 from chatmesh.ingress.routes import Ingress
 from chatmesh.ingress.stopping import Stopping
@@ -23,6 +24,7 @@ __all__ = [
     "IngressSettings",
     "Intake",
     "IntakeSettings",
+    "Repeats",
     "Responses",
     "Stopping",
     "VercelChat",

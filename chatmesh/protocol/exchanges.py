@@ -9,8 +9,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
+from chatmesh.protocol.openai_chat import pieces
 from chatmesh.protocol.records import Record
 from chatmesh.protocol.tokens import Token
+from chatmesh.protocol.tool_results import KEY, are_whole
 
 
 @dataclass(slots=True)
@@ -46,6 +48,22 @@ class Exchange:
         return "".join(
             str(chunk.get("chunk", "")) for chunk in self.chunks if chunk.get("chunk_type") == "content"
         )
+
+    @property
+    def calls(self) -> list[dict[str, Any]]:
+        """The tools that the model wants to be called, as chat completions have them. None where the answer broke off: half
+        a call is none."""
+        if self.final is None or self.finish_reason not in ("tool_calls", "stop"):
+            return []
+        _, _, calls = pieces(self.chunks)
+        return calls if are_whole(calls) else []
+
+    @property
+    def results(self) -> list[dict[str, Any]]:
+        """What tools had answered, as the message brought it."""
+        context = self.asked.get("context")
+        results = context.get(KEY) if isinstance(context, dict) else None
+        return results if isinstance(results, list) else []
 
     @property
     def final(self) -> dict[str, Any] | None:

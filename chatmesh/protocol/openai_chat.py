@@ -78,7 +78,7 @@ def completion(
 ) -> dict[str, Any]:
     """The whole answer as one object; `chunks` end with the final one, which is no error."""
     message: dict[str, Any] = {"role": "assistant", "content": None, "refusal": None}
-    texts, thoughts, calls = _pieces(chunks)
+    texts, thoughts, calls = pieces(chunks)
     if texts or not calls:
         message["content"] = "".join(texts)
     if thoughts:
@@ -139,7 +139,7 @@ def usage(final: dict[str, Any], prompt_tokens: int) -> dict[str, Any]:
     }
 
 
-def _pieces(chunks: Iterable[dict[str, Any]]) -> tuple[list[str], list[str], list[dict[str, Any]]]:
+def pieces(chunks: Iterable[dict[str, Any]]) -> tuple[list[str], list[str], list[dict[str, Any]]]:
     """Text, thoughts, and whole tool calls put together from their fragments."""
     texts: list[str] = []
     thoughts: list[str] = []

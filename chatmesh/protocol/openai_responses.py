@@ -46,6 +46,11 @@ class Asked:
     message: str
     context: dict[str, Any] = field(default_factory=dict)
 
+    @property
+    def is_stored(self) -> bool:
+        """False: who asked does not want to come back to it."""
+        return self.context.get("store") is not False
+
     @classmethod
     def of(cls, id: str, asked: dict[str, Any], *, default_model: str) -> Asked:
         """From the transcript's account of a request; see `records.asked`."""
@@ -105,7 +110,7 @@ class Response:
             "parallel_tool_calls": True,
             "previous_response_id": context.get("previous_response_id"),
             "reasoning": {"effort": None, "summary": None},
-            "store": True,
+            "store": self._asked.is_stored,
             "temperature": context.get("temperature"),
             "text": {"format": {"type": "text"}},
             "tool_choice": "auto",

@@ -18,7 +18,7 @@ from typing import Any
 import orjson
 
 from chatmesh.errors import ProtocolError
-from chatmesh.protocol import jsontext
+from chatmesh.protocol import jsontext, tool_results
 from chatmesh.protocol.messages import WorkflowRequest
 from chatmesh.protocol.tokens import Token, token
 
@@ -158,16 +158,21 @@ KEPT = (
     "metadata",
     "previous_response_id",
     "background",
+    "store",
     "temperature",
     "top_p",
     "max_tokens",
 )
-"""Of a request's context: what an OpenAI response says again of its request. Small: no prompt, history or tools."""
+"""Of a request's context: what an OpenAI response says again of its request. Small: no prompt, history or tools. Results of tools
+are kept beside it: later messages need them."""
 
 
 def asked(request: WorkflowRequest) -> dict[str, Any]:
     """What the first record of a message keeps of its request: enough for history, for recognising a repetition, and for
     other formats. But for the digest it is no larger than the request."""
+    context = {key: request.context[key] for key in KEPT if request.context.get(key) is not None}
+    if results := tool_results.brought(request.context):
+        context[tool_results.KEY] = results
     return {
         "message": request.message,
         "user_id": request.user_id,
@@ -175,7 +180,7 @@ def asked(request: WorkflowRequest) -> dict[str, Any]:
         "digest": request.digest(),
         "timestamp": request.timestamp,
         "correlation_id": request.correlation_id,
-        "context": {key: request.context[key] for key in KEPT if request.context.get(key) is not None},
+        "context": context,
     }
 
 

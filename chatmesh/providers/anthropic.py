@@ -7,7 +7,7 @@ from functools import partial
 
 from chatmesh.errors import ProtocolError, ProviderError
 from chatmesh.providers.anthropic_answer import AnthropicAnswer
-from chatmesh.providers.anthropic_request import SAMPLING, body_of
+from chatmesh.providers.anthropic_request import OLD_VERSION, SAMPLING, body_of
 from chatmesh.providers.base import Continuation, Delta, Prompt, Resume
 from chatmesh.providers.call import Call, Refusals
 from chatmesh.providers.seam import beginning
@@ -24,10 +24,7 @@ class Anthropic:
         self._settings = settings
         # The order in which they go: of temperature and top_p some models take only one.
         self._refusals = Refusals(SAMPLING[::-1])
-        headers = {"anthropic-version": settings.api_version}
-        if settings.api_key:
-            headers["x-api-key"] = settings.api_key
-        self._upstream = Upstream(settings, "v1/messages", headers)
+        self._upstream = Upstream(settings, "v1/messages", _headers(settings))
 
     @property
     def continuation(self) -> Continuation:
@@ -53,3 +50,13 @@ class Anthropic:
         except ProtocolError as error:
             raise ProviderError(error.what, code="provider_refused") from error
         return Call(body, partial(AnthropicAnswer, seam), self._refusals, dropped=dropped)
+
+
+def _headers(settings: Settings) -> dict[str, str]:
+    """The key goes where the API's own SDK of that version has it."""
+    headers = {"anthropic-version": settings.api_version}
+    if settings.api_key and settings.api_version > OLD_VERSION:
+        headers["Authorization"] = f"Bearer {settings.api_key}"
+    elif settings.api_key:
+        headers["x-api-key"] = settings.api_key
+    return headers

@@ -166,7 +166,8 @@ class Answers:
         if brought is not None:
             return brought
         records = await self._claims.before(claimed, self._bounds.turns)
-        return of_session(exchanges(records), task.request.message_id, self._bounds)
+        request = task.request
+        return of_session(exchanges(records), request.message_id, request.context, self._bounds)
 
     def _book(self, spend: Spend) -> None:
         """Once for each message, by whoever has ended it."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import shutil
 import tempfile
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
@@ -20,6 +19,7 @@ from httpx_sse import ServerSentEvent, aconnect_sse
 
 from tests.browser.chromium import Chromium, Tab
 from tests.support.children import Child
+from tests.support.node import NODE
 from tests.support.waiting import eventually
 
 PROGRAMS = Path(__file__).parent / "node"
@@ -174,7 +174,7 @@ async def node_source(programs: Path, directory: Path, url: str) -> AsyncIterato
     """npm's `eventsource`, in a process of its own."""
     own = Path(tempfile.mkdtemp(prefix="source-", dir=directory))  # a test may have several
     output, errors = own / "out", own / "err"
-    command = [shutil.which("node") or "node", "source.mjs", url]
+    command = [NODE, "source.mjs", url]
     child = Child(command, stdout=output, stderr=errors, cwd=programs)
 
     async def look() -> list[dict[str, Any]]:

@@ -1,10 +1,9 @@
-"""The official SDK for Node, unmodified."""
+"""The official SDK for Node, unmodified, in two versions."""
 
 from __future__ import annotations
 
 import asyncio
 import json
-import shutil
 from pathlib import Path
 
 import pytest
@@ -14,7 +13,7 @@ from tests.openai.test_sdk import url_of
 from tests.support.broker import Broker
 from tests.support.mesh import client_of, running
 from tests.support.models import models
-from tests.support.node import installed
+from tests.support.node import NODE, installed
 
 PATIENCE_SECONDS = 60
 
@@ -24,12 +23,16 @@ def programs() -> Path:
     return installed(Path(__file__).parent / "node", "npm's openai is")
 
 
-async def test_node_sdk_gets_models_answers_tools_and_errors(broker: Broker, programs: Path) -> None:
+@pytest.mark.parametrize("sdk", ["openai-7", pytest.param("openai-6", marks=pytest.mark.slow)])
+async def test_node_sdk_gets_models_answers_tools_and_errors(
+    broker: Broker, programs: Path, sdk: str
+) -> None:
     async with running(broker.url, models("calling")) as mesh, client_of(mesh) as http:
         child = await asyncio.create_subprocess_exec(
-            shutil.which("node") or "node",
+            NODE,
             "talk.mjs",
             url_of(mesh),
+            sdk,
             cwd=programs,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,

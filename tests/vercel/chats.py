@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import shutil
 import tempfile
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
@@ -13,7 +12,11 @@ from pathlib import Path
 from typing import Any
 
 from tests.support.children import Child
+from tests.support.node import NODE
 from tests.support.waiting import eventually
+
+SDKS = ["ai-7", "ai-6"]
+"""Two versions of the package, as package.json names them; the newest one first."""
 
 PROGRAMS = Path(__file__).parent / "node"
 
@@ -97,15 +100,14 @@ Chats = Callable[..., AbstractAsyncContextManager[Chat]]
 
 @asynccontextmanager
 async def chat(
-    programs: Path, directory: Path, url: str, *steps: object, id: str = "c", **options: Any
+    programs: Path, sdk: str, directory: Path, url: str, *steps: object, id: str = "c", **options: Any
 ) -> AsyncIterator[Chat]:
-    """A chat that takes its steps one after the other. `options`: messages that it knows, the body's further keys."""
+    """A chat that takes its steps one after the other. `sdk`: the package that it is of. `options`: messages that it knows,
+    the body's further keys."""
     own = Path(tempfile.mkdtemp(prefix="chat-", dir=directory))
     output, errors = own / "out", own / "err"
-    script = json.dumps({"api": f"{url}/api/chat", "id": id, "steps": steps, **options})
-    child = Child(
-        [shutil.which("node") or "node", "chat.mjs", script], stdout=output, stderr=errors, cwd=programs
-    )
+    script = json.dumps({"sdk": sdk, "api": f"{url}/api/chat", "id": id, "steps": steps, **options})
+    child = Child([NODE, "chat.mjs", script], stdout=output, stderr=errors, cwd=programs)
     try:
         yield Chat(child, output, errors)
     finally:

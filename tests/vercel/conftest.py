@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.node import installed
-from tests.vercel.chats import PROGRAMS, Chats, chat
+from tests.vercel.chats import PROGRAMS, SDKS, Chats, chat
 
 
 @pytest.fixture(scope="session")
@@ -16,7 +16,7 @@ def programs() -> Path:
     return installed(PROGRAMS, "the Vercel AI SDK is")
 
 
-@pytest.fixture
-def chats(programs: Path, tmp_path: Path) -> Chats:
-    """Begins a chat at a pod's URL: `chats(url, "hello", RESUME, id=…, body=…)`."""
-    return partial(chat, programs, tmp_path)
+@pytest.fixture(params=[SDKS[0], *(pytest.param(sdk, marks=pytest.mark.slow) for sdk in SDKS[1:])])
+def chats(programs: Path, tmp_path: Path, request: pytest.FixtureRequest) -> Chats:
+    """Begins a chat of either version at a pod's URL: `chats(url, "hello", RESUME, id=…, body=…)`."""
+    return partial(chat, programs, request.param, tmp_path)

@@ -1,8 +1,7 @@
-"""Who is calling, in which session, and whether it is for the second time: read from a request's headers. Pure."""
+"""Who is calling, and in which session: read from a request's headers. Pure."""
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping
 
 from chatmesh.errors import ProtocolError
@@ -12,7 +11,6 @@ from chatmesh.protocol.tokens import Token, token
 from chatmesh.web import Problem
 
 SESSION = "X-Session-Id"
-RETRY_COUNT = "x-stainless-retry-count"
 OPEN_WEBUI_CHAT = "X-OpenWebUI-Chat-Id"
 OPEN_WEBUI_USER = "X-OpenWebUI-User-Id"
 
@@ -43,18 +41,3 @@ def _open_webui_chat(text: str | None) -> str | None:
 
 def user_of(headers: Mapping[str, str], body: ChatRequest) -> str:
     return clean_text(body.user or headers.get(OPEN_WEBUI_USER, ""))[:_MAX_USER_ID]
-
-
-def is_retry(headers: Mapping[str, str]) -> bool:
-    """Whether an SDK says that it has sent this before."""
-    count = headers.get(RETRY_COUNT, "")
-    return count.isascii() and count.isdigit() and count.strip("0") != ""
-
-
-def retry_key(headers: Mapping[str, str], user_id: str, session_id: Token | None, data: bytes) -> Token:
-    """The same for the same body from the same caller, and for no other."""
-    caller = (headers.get("Authorization", ""), user_id, session_id or "")
-    digest = hashlib.blake2b(digest_size=16)
-    for part in (*(text.encode(errors="surrogateescape") for text in caller), data):
-        digest.update(b"%d:%b" % (len(part), part))
-    return Token(digest.hexdigest())

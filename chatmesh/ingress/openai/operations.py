@@ -10,6 +10,7 @@ from chatmesh.ingress.bodies import MaybeId
 from chatmesh.ingress.openai import caller
 from chatmesh.ingress.openai.answers import ERRORS, ChatCompletion, ChatEvent, Model, ModelList
 from chatmesh.ingress.openai.bodies import ChatRequest
+from chatmesh.ingress.repeats import RETRY_COUNT
 from chatmesh.web.openapi import EVENT_STREAM, Answer, Operation, Parameter
 
 CREATE_CHAT_COMPLETION = Operation(
@@ -48,7 +49,7 @@ CREATE_CHAT_COMPLETION = Operation(
         Parameter("header", caller.OPEN_WEBUI_USER, str, "The user, where the body names none."),
         Parameter(
             "header",
-            caller.RETRY_COUNT,
+            RETRY_COUNT,
             Annotated[int, Field(ge=0)],
             "Above 0, with the body of a request of the last minute: it is the same message.",
         ),

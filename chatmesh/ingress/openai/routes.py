@@ -11,18 +11,15 @@ from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
 from typing import Any, Protocol
 
-from chatmesh.broker import Retries
-from chatmesh.errors import BrokerError
 from chatmesh.ingress.admission import Admission
-from chatmesh.ingress.intake import RETRY_AFTER_SECONDS
 from chatmesh.ingress.openai import caller, operations
 from chatmesh.ingress.openai.answers import Model, ModelList
 from chatmesh.ingress.openai.bodies import ChatRequest, parse_chat
 from chatmesh.ingress.openai.failures import failed_answer, refuse
 from chatmesh.ingress.openai.mapping import message_and_context, prompt_tokens
 from chatmesh.ingress.reading import IngressSettings, read_json, traceparent_of
+from chatmesh.ingress.repeats import Repeats, retry_key
 from chatmesh.ingress.stopping import Stopping
-from chatmesh.kernel.together import together
 from chatmesh.protocol.messages import WorkflowRequest
 from chatmesh.protocol.openai_chat import ChatStream, completion
 from chatmesh.protocol.timestamps import iso
@@ -72,7 +69,7 @@ class ChatDoor:
         self,
         admission: Admission,
         stopping: Stopping,
-        retries: Retries,
+        repeats: Repeats,
         settings: IngressSettings,
         *,
         project: Project,
@@ -81,7 +78,7 @@ class ChatDoor:
     ) -> None:
         self._admission = admission
         self._stopping = stopping
-        self._retries = retries
+        self._repeats = repeats
         self._settings = settings
         self._project = project
         self._collect = collect
@@ -138,8 +135,8 @@ class ChatDoor:
         """The request, what stands for it when it comes again, and whether it may have been accepted before."""
         given = caller.session_of(http.headers, body)
         user_id = caller.user_of(http.headers, body)
-        key = caller.retry_key(http.headers, user_id, given, data)
-        known = await self._known(key) if caller.is_retry(http.headers) else None
+        key = retry_key(PATH, http.headers, user_id, given, data)
+        known = await self._repeats.find(http.headers, key)
         session_id, message_id = known or (given or new_session_id(), new_message_id())
         message, context = message_and_context(body, raw)
         request = WorkflowRequest(
@@ -153,27 +150,12 @@ class ChatDoor:
         )
         return request, key, known is not None
 
-    async def _known(self, key: Token) -> tuple[Token, Token] | None:
-        self._admission.check_broker()
-        try:
-            return await self._retries.find(key)
-        except BrokerError as error:
-            raise Problem(
-                503,
-                "broker_away",
-                "Nothing was accepted: NATS is away.",
-                retry_after_seconds=RETRY_AFTER_SECONDS,
-            ) from error
-
     async def _accept(
         self, request: WorkflowRequest, key: Token, *, may_be_known: bool, traceparent: str
     ) -> None:
         """Returns once the message is durable, and would be recognised."""
         try:
-            await together(
-                self._admission.admit(request, may_be_known=may_be_known, traceparent=traceparent),
-                self._retries.note(key, request.session_id, request.message_id),
-            )
+            await self._repeats.admit(request, key, may_be_known=may_be_known, traceparent=traceparent)
         except asyncio.CancelledError:
             # The client is gone; what was sent may be stored all the same.
             if self._cancels:
@@ -195,7 +177,7 @@ class ChatDoor:
         """Its client has left. One that comes again wants an answer, and not the half of one."""
         if not self._admission.is_open:
             return  # this pod leaves, and its clients with it
-        await self._retries.forget(key)
+        await self._repeats.forget(key)
         try:
             await self._stopping.stop(request.session_id, request.message_id)
         except Problem as problem:

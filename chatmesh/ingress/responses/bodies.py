@@ -75,7 +75,7 @@ class CreateResponse(BaseModel):
     )
     stream: bool | None = None
     background: bool | None = Field(default=None, description="Answer at once; the response goes on alone.")
-    store: bool | None = Field(default=None, description="Without effect: every answer is kept.")
+    store: bool | None = Field(default=None, description="false: it can't be retrieved once it has ended.")
     metadata: Annotated[dict[MetadataName, MetadataText], Field(max_length=MAX_PAIRS)] | None = None
     temperature: float | None = Field(default=None, ge=0, le=2)
     top_p: float | None = Field(default=None, ge=0, le=1)

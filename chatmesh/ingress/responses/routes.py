@@ -13,11 +13,14 @@ from chatmesh.ingress.admission import Admission
 from chatmesh.ingress.bodies import decode, validate
 from chatmesh.ingress.conversation import waiting
 from chatmesh.ingress.history import History
+from chatmesh.ingress.intake import Accepted
+from chatmesh.ingress.openai import caller
+from chatmesh.ingress.openai.failures import refuse
 from chatmesh.ingress.reading import IngressSettings, message_id_of, read_json, traceparent_of
+from chatmesh.ingress.repeats import Repeats, retry_key
 from chatmesh.ingress.responses import operations
 from chatmesh.ingress.responses.bodies import CreateResponse
-from chatmesh.ingress.responses.understanding import understand, unsupported
-from chatmesh.ingress.shapes import openai_error
+from chatmesh.ingress.responses.understanding import check_results, understand, unsupported
 from chatmesh.ingress.stopping import Stopping
 from chatmesh.protocol.exchanges import Exchange
 from chatmesh.protocol.jsontext import MAX_DEPTH, clean_text
@@ -29,6 +32,8 @@ from chatmesh.protocol.timestamps import iso
 from chatmesh.protocol.tokens import Token, new_message_id, new_session_id, token
 from chatmesh.web import Problem, Request, Response, Route, json_response
 from chatmesh.web.request import REQUEST_ID
+
+PATH = "/v1/responses"
 
 CANCEL_SECONDS = 2.0
 """How long a cancel waits for the end that it has asked for, so that its answer can say so. It comes all the same."""
@@ -48,6 +53,7 @@ class Responses:
         admission: Admission,
         history: History,
         stopping: Stopping,
+        repeats: Repeats,
         settings: IngressSettings,
         *,
         default_model: str,
@@ -57,6 +63,7 @@ class Responses:
         self._admission = admission
         self._history = history
         self._stopping = stopping
+        self._repeats = repeats
         self._settings = settings
         self._default_model = default_model
         self._project = project
@@ -64,21 +71,18 @@ class Responses:
 
     @property
     def routes(self) -> list[Route]:
-        one = "/v1/responses/{response_id}"
+        one = f"{PATH}/{{response_id}}"
         return [
-            Route("POST", "/v1/responses", self.create, operations.CREATE, refuse=openai_error),
-            Route("GET", one, self.retrieve, operations.RETRIEVE, is_stream=True, refuse=openai_error),
-            Route("POST", f"{one}/cancel", self.cancel, operations.CANCEL, refuse=openai_error),
+            Route("POST", PATH, self.create, operations.CREATE, refuse=refuse),
+            Route("GET", one, self.retrieve, operations.RETRIEVE, is_stream=True, refuse=refuse),
+            Route("POST", f"{one}/cancel", self.cancel, operations.CANCEL, refuse=refuse),
         ]
 
     async def create(self, http: Request) -> Response:
         self._admission.check_open()
-        raw = decode(await read_json(http, self._settings), depth=MAX_DEPTH - DEEPER)
-        body = validate(CreateResponse, raw)
-        request, is_named = await self._request(http, body)
-        accepted = await self._admission.admit(
-            request, may_be_known=is_named, traceparent=traceparent_of(http)
-        )
+        data = await read_json(http, self._settings)
+        body = validate(CreateResponse, decode(data, depth=MAX_DEPTH - DEEPER))
+        request, accepted = await self._accept(http, body, data)
         session_id, message_id = request.session_id, request.message_id
         exchange = waiting(request)
         if accepted.is_duplicate:
@@ -100,16 +104,16 @@ class Responses:
         session_id, message_id = _ids(http)
         self._admission.check_broker()
         starting_after = _starting_after(http)
+        exchange, is_claimed = await self._retrievable(session_id, message_id)
         if http.query.get("stream") != "true":
-            return await self._answer(session_id, message_id)
-        exchange, _ = await self._known(session_id, message_id)
+            return self._object(session_id, exchange, is_claimed=is_claimed)
         return await self._stream(http, session_id, exchange, starting_after=starting_after)
 
     async def cancel(self, http: Request) -> Response:
         """Stop it. Of one that has ended: as it is."""
         session_id, message_id = _ids(http)
         self._admission.check_broker()
-        await self._known(session_id, message_id)
+        await self._retrievable(session_id, message_id)
         if await self._stopping.stop(session_id, message_id):
             with suppress(TimeoutError):
                 async with asyncio.timeout(CANCEL_SECONDS):
@@ -123,6 +127,13 @@ class Responses:
         if found is None:
             raise _unknown()
         return found
+
+    async def _retrievable(self, session_id: Token, message_id: Token) -> tuple[Exchange, bool]:
+        """One that was not to be stored is there while it runs, so that its stream can be come back to."""
+        exchange, is_claimed = await self._known(session_id, message_id)
+        if exchange.final is not None and not self._asked(session_id, exchange).is_stored:
+            raise _unknown()
+        return exchange, is_claimed
 
     async def _answer(self, session_id: Token, message_id: Token) -> Response:
         exchange, is_claimed = await self._known(session_id, message_id)
@@ -154,29 +165,48 @@ class Responses:
 
     # --- a request -------------------------------------------------------------------------------------------------
 
-    async def _request(self, http: Request, body: CreateResponse) -> tuple[WorkflowRequest, bool]:
-        """The request, and whether its id came from the client."""
-        key = message_id_of(http.headers.get("Idempotency-Key") or None)
+    async def _accept(
+        self, http: Request, body: CreateResponse, data: bytes
+    ) -> tuple[WorkflowRequest, Accepted]:
+        """Durable: under the id that the client gave it, or so that it is recognised when an SDK sends it again."""
+        key, traceparent = message_id_of(http.headers.get("Idempotency-Key") or None), traceparent_of(http)
+        if key is not None:
+            ids = await self._session(http, body, key), token(key, "Idempotency-Key")
+            request = self._request(http, body, *ids)
+            return request, await self._admission.admit(request, may_be_known=True, traceparent=traceparent)
+        repeat = retry_key(PATH, http.headers, body.user or "", http.headers.get(caller.SESSION), data)
+        known = await self._repeats.find(http.headers, repeat)
+        ids = known or (await self._session(http, body, None), new_message_id())
+        request = self._request(http, body, *ids)
+        return request, await self._repeats.admit(
+            request, repeat, may_be_known=known is not None, traceparent=traceparent
+        )
+
+    def _request(
+        self, http: Request, body: CreateResponse, session_id: Token, message_id: Token
+    ) -> WorkflowRequest:
         understood = understand(body, self._default_model)
-        request = WorkflowRequest(
-            message_id=token(key, "Idempotency-Key") if key is not None else new_message_id(),
-            session_id=await self._session(http, body, key),
+        return WorkflowRequest(
+            message_id=message_id,
+            session_id=session_id,
             user_id=clean_text(body.user or ""),
             message=clean_text(understood.message),
             context=understood.context,
             timestamp=iso(time.time()),
             correlation_id=http[REQUEST_ID],
         )
-        return request, key is not None
 
     async def _session(self, http: Request, body: CreateResponse, key: str | None) -> Token:
         """The previous response's, the one that is named, or a new one; with a key the same new one each time."""
-        named = http.headers.get("X-Session-Id") or (body.metadata or {}).get("session_id")
+        named = http.headers.get(caller.SESSION) or (body.metadata or {}).get("session_id")
         if body.previous_response_id is not None:
             ids = read_response_id(body.previous_response_id)
             if ids is None:
                 raise _unknown()
-            await self._known(*ids)
+            previous, _ = await self._known(*ids)
+            if not self._asked(ids[0], previous).is_stored:
+                raise _unknown()
+            check_results(body, previous)
             if named not in (None, ids[0]):
                 raise unsupported("previous_response_id", f"it is of another session than {named!r:.80}")
             return ids[0]
@@ -199,7 +229,11 @@ def _ids(http: Request) -> tuple[Token, Token]:
 
 
 def _unknown() -> Problem:
-    return Problem(404, "unknown_response", "There is no such response, or its session was erased.")
+    return Problem(
+        404,
+        "unknown_response",
+        "There is no such response, it was not to be stored, or its session was erased.",
+    )
 
 
 def _starting_after(http: Request) -> int:

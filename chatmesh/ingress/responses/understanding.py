@@ -11,6 +11,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from chatmesh.ingress.responses.bodies import ContentPart, CreateResponse, Function, InputItem
+from chatmesh.protocol.exchanges import Exchange
+from chatmesh.protocol.tool_results import KEY
 from chatmesh.web import Problem
 
 _SAME = ("metadata", "previous_response_id", "temperature", "top_p", "parallel_tool_calls")
@@ -28,6 +30,8 @@ class Understood:
 
 def understand(body: CreateResponse, default_model: str) -> Understood:
     """Raises Problem 422 `unsupported` for what is well-formed and can't be done."""
+    if body.background and body.store is False:
+        raise unsupported("store", "what goes on in the background has to be come back to, so it is stored")
     for name in ("conversation", "prompt"):
         if getattr(body, name) is not None:
             raise unsupported(name, "it is not supported")
@@ -40,6 +44,18 @@ def understand(body: CreateResponse, default_model: str) -> Understood:
     if system:
         understood.context["system_prompt"] = "\n\n".join(system)
     return understood
+
+
+def check_results(body: CreateResponse, previous: Exchange) -> None:
+    """Models refuse a call without its result, and a result without its call. Problem 422 `unsupported`."""
+    items = body.input if isinstance(body.input, list) else []
+    answered = {item.call_id for item in items if item.type == "function_call_output"}
+    called = {call["id"] for call in previous.calls}
+    if answered and previous.final is not None and answered != called:
+        raise unsupported(
+            "input",
+            f"previous_response_id calls for {sorted(called)}, and there are results of {sorted(map(str, answered))}",
+        )
 
 
 def unsupported(path: str, why: str) -> Problem:
@@ -59,15 +75,20 @@ Numbered = Sequence[tuple[str, InputItem]]
 
 
 def _continued(said: Numbered) -> Understood:
-    """Only what the user says: the rest is in the session."""
+    """Only what the user says, and what tools have answered: the rest is in the session."""
+    texts: list[str] = []
+    results: list[dict[str, Any]] = []
     for path, item in said:
-        if item.type != "message" or item.role != "user":
+        if item.type == "function_call_output" and item.call_id:
+            results.append({"tool_call_id": item.call_id, "content": _text(item.output, path)})
+        elif item.type == "message" and item.role == "user":
+            texts.append(_text(item.content, path))
+        else:
             raise unsupported(
                 path,
-                "with previous_response_id only messages of the user are taken; for results of tools send the whole "
-                "conversation without it",
+                "with previous_response_id only messages of the user and function_call_output with its call_id are taken",
             )
-    return Understood("\n\n".join(_text(item.content, path) for path, item in said))
+    return Understood("\n\n".join(texts), {KEY: results} if results else {})
 
 
 def _whole(said: Numbered) -> Understood:
@@ -132,6 +153,7 @@ def _context(body: CreateResponse, default_model: str) -> dict[str, Any]:
         "model": body.model or default_model,
         "max_tokens": body.max_output_tokens,
         "background": body.background or None,
+        "store": False if body.store is False else None,
         "tools": [_tool(number, tool) for number, tool in enumerate(body.tools)] if body.tools else None,
         "tool_choice": _tool_choice(body.tool_choice) if body.tools else None,
         "response_format": _response_format(body.text.format) if body.text else None,

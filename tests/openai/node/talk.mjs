@@ -1,5 +1,5 @@
-// Says on one line of JSON what the SDK got of the pod whose URL is the first argument.
-import OpenAI from "openai";
+// Says on one line of JSON what the SDK got of the pod whose URL is the first argument. The second one names the package.
+const { default: OpenAI } = await import(process.argv[3]);
 
 const client = new OpenAI({ baseURL: `${process.argv[2]}/v1`, apiKey: "none" });
 const messages = [{ role: "user", content: "one two three" }];

@@ -1,8 +1,7 @@
-// A chat of the Vercel AI SDK without a page. The first argument is JSON: {api, id, messages, body, steps}. A step is "text
-// to say" or {"resume": true}. One JSON line for every change, and one with `done` behind each step.
-import { AbstractChat, DefaultChatTransport } from "ai";
-
-const { api, id, messages = [], body = {}, steps } = JSON.parse(process.argv[2]);
+// A chat of the Vercel AI SDK without a page. The first argument is JSON: {sdk, api, id, messages, body, steps}. A step
+// is "text to say" or {"resume": true}. One JSON line for every change, and one with `done` behind each step.
+const { sdk, api, id, messages = [], body = {}, steps } = JSON.parse(process.argv[2]);
+const { AbstractChat, DefaultChatTransport } = await import(sdk);
 
 class State {
   #messages = messages;
