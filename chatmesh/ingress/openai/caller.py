@@ -7,6 +7,7 @@ from collections.abc import Mapping
 
 from chatmesh.errors import ProtocolError
 from chatmesh.ingress.openai.bodies import ChatRequest
+from chatmesh.protocol.callers import Caller
 from chatmesh.protocol.jsontext import clean_text
 from chatmesh.protocol.tokens import Token, token
 from chatmesh.web import Problem
@@ -51,10 +52,13 @@ def is_retry(headers: Mapping[str, str]) -> bool:
     return count.isascii() and count.isdigit() and count.strip("0") != ""
 
 
-def retry_key(headers: Mapping[str, str], user_id: str, session_id: Token | None, data: bytes) -> Token:
-    """The same for the same body from the same caller, and for no other."""
-    caller = (headers.get("Authorization", ""), user_id, session_id or "")
+def retry_key(
+    headers: Mapping[str, str], caller: Caller, user_id: str, session_id: Token | None, data: bytes
+) -> Token:
+    """The same for the same body from the same caller, and for no other. One who is known may come with a fresh token."""
+    credential = "" if caller.user else headers.get("Authorization", "")
+    who = (credential, caller.tenant, user_id, session_id or "")
     digest = hashlib.blake2b(digest_size=16)
-    for part in (*(text.encode(errors="surrogateescape") for text in caller), data):
+    for part in (*(text.encode(errors="surrogateescape") for text in who), data):
         digest.update(b"%d:%b" % (len(part), part))
     return Token(digest.hexdigest())

@@ -9,6 +9,8 @@ from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from typing import Any
 
+from chatmesh.broker import Ownership
+from chatmesh.errors import BrokerError
 from chatmesh.ingress.admission import Admission
 from chatmesh.ingress.bodies import decode, validate
 from chatmesh.ingress.conversation import waiting
@@ -19,6 +21,8 @@ from chatmesh.ingress.responses.bodies import CreateResponse
 from chatmesh.ingress.responses.understanding import understand, unsupported
 from chatmesh.ingress.shapes import openai_error
 from chatmesh.ingress.stopping import Stopping
+from chatmesh.protocol.callers import Access
+from chatmesh.protocol.cards import owner_of
 from chatmesh.protocol.exchanges import Exchange
 from chatmesh.protocol.jsontext import MAX_DEPTH, clean_text
 from chatmesh.protocol.messages import WorkflowRequest
@@ -27,7 +31,7 @@ from chatmesh.protocol.openai_responses import Asked, ResponseStream, response
 from chatmesh.protocol.projection import Encode, Encoder
 from chatmesh.protocol.timestamps import iso
 from chatmesh.protocol.tokens import Token, new_message_id, new_session_id, token
-from chatmesh.web import Problem, Request, Response, Route, json_response
+from chatmesh.web import CALLER, Problem, Request, Response, Route, json_response, unknown_response
 from chatmesh.web.request import REQUEST_ID
 
 CANCEL_SECONDS = 2.0
@@ -37,7 +41,7 @@ DEEPER = 2
 """A tool's schema lies so many levels deeper in the request that is made of the body, which workers measure again."""
 
 Project = Callable[[Request, Token, Token, Encode, Mapping[str, str]], Awaitable[Response]]
-Collect = Callable[[Token, Token], Awaitable[list[dict[str, Any]] | None]]
+Collect = Callable[[Request, Token, Token], Awaitable[list[dict[str, Any]] | None]]
 
 
 class Responses:
@@ -48,6 +52,7 @@ class Responses:
         admission: Admission,
         history: History,
         stopping: Stopping,
+        ownership: Ownership,
         settings: IngressSettings,
         *,
         default_model: str,
@@ -57,6 +62,7 @@ class Responses:
         self._admission = admission
         self._history = history
         self._stopping = stopping
+        self._ownership = ownership
         self._settings = settings
         self._default_model = default_model
         self._project = project
@@ -66,9 +72,31 @@ class Responses:
     def routes(self) -> list[Route]:
         one = "/v1/responses/{response_id}"
         return [
-            Route("POST", "/v1/responses", self.create, operations.CREATE, refuse=openai_error),
-            Route("GET", one, self.retrieve, operations.RETRIEVE, is_stream=True, refuse=openai_error),
-            Route("POST", f"{one}/cancel", self.cancel, operations.CANCEL, refuse=openai_error),
+            Route(
+                "POST",
+                "/v1/responses",
+                self.create,
+                operations.CREATE,
+                refuse=openai_error,
+                access=Access.CHAT,
+            ),
+            Route(
+                "GET",
+                one,
+                self.retrieve,
+                operations.RETRIEVE,
+                is_stream=True,
+                refuse=openai_error,
+                access=Access.READ,
+            ),
+            Route(
+                "POST",
+                f"{one}/cancel",
+                self.cancel,
+                operations.CANCEL,
+                refuse=openai_error,
+                access=Access.CHAT,
+            ),
         ]
 
     async def create(self, http: Request) -> Response:
@@ -77,7 +105,7 @@ class Responses:
         body = validate(CreateResponse, raw)
         request, is_named = await self._request(http, body)
         accepted = await self._admission.admit(
-            request, may_be_known=is_named, traceparent=traceparent_of(http)
+            request, caller=http[CALLER], may_be_known=is_named, traceparent=traceparent_of(http)
         )
         session_id, message_id = request.session_id, request.message_id
         exchange = waiting(request)
@@ -86,7 +114,7 @@ class Responses:
         if body.stream:
             return await self._stream(http, session_id, exchange, starting_after=-1)
         if not body.background:
-            if await self._collect(session_id, message_id) is None:
+            if await self._collect(http, session_id, message_id) is None:
                 raise Problem(
                     504,
                     "answer_unfinished",
@@ -113,7 +141,7 @@ class Responses:
         if await self._stopping.stop(session_id, message_id):
             with suppress(TimeoutError):
                 async with asyncio.timeout(CANCEL_SECONDS):
-                    await self._collect(session_id, message_id)
+                    await self._collect(http, session_id, message_id)
         return await self._answer(session_id, message_id)
 
     # --- a response ------------------------------------------------------------------------------------------------
@@ -121,7 +149,7 @@ class Responses:
     async def _known(self, session_id: Token, message_id: Token) -> tuple[Exchange, bool]:
         found = await self._history.exchange(session_id, message_id)
         if found is None:
-            raise _unknown()
+            raise unknown_response()
         return found
 
     async def _answer(self, session_id: Token, message_id: Token) -> Response:
@@ -161,7 +189,7 @@ class Responses:
         request = WorkflowRequest(
             message_id=token(key, "Idempotency-Key") if key is not None else new_message_id(),
             session_id=await self._session(http, body, key),
-            user_id=clean_text(body.user or ""),
+            user_id=http[CALLER].user or clean_text(body.user or ""),
             message=clean_text(understood.message),
             context=understood.context,
             timestamp=iso(time.time()),
@@ -175,7 +203,8 @@ class Responses:
         if body.previous_response_id is not None:
             ids = read_response_id(body.previous_response_id)
             if ids is None:
-                raise _unknown()
+                raise unknown_response()
+            await self._check_owner(http, ids[0])
             await self._known(*ids)
             if named not in (None, ids[0]):
                 raise unsupported("previous_response_id", f"it is of another session than {named!r:.80}")
@@ -183,8 +212,22 @@ class Responses:
         if named is not None:
             return token(named, "session_id")
         if key is not None:
-            return Token(f"sess_{hashlib.blake2b(key.encode(), digest_size=12).hexdigest()}")
+            caller = http[CALLER]
+            # Two people's equal keys are two sessions.
+            owner = owner_of(caller.tenant, caller.user) if caller.user else ""
+            digest = hashlib.blake2b(f"{owner}{key}".encode(), digest_size=12)
+            return Token(f"sess_{digest.hexdigest()}")
         return new_session_id()
+
+    async def _check_owner(self, http: Request, session_id: Token) -> None:
+        """Of the previous response: before anything of it is read. Problem 404 `unknown_response`, 503 `broker_away`."""
+        try:
+            if not await self._ownership.is_theirs(http[CALLER], session_id):
+                raise unknown_response()
+        except BrokerError as error:
+            raise Problem(
+                503, "broker_away", "Nothing was accepted: NATS is away.", retry_after_seconds=2
+            ) from error
 
 
 def _headers(session_id: Token, message_id: Token) -> dict[str, str]:
@@ -194,12 +237,8 @@ def _headers(session_id: Token, message_id: Token) -> dict[str, str]:
 def _ids(http: Request) -> tuple[Token, Token]:
     ids = read_response_id(http.match_info["response_id"])
     if ids is None:
-        raise _unknown()
+        raise unknown_response()
     return ids
-
-
-def _unknown() -> Problem:
-    return Problem(404, "unknown_response", "There is no such response, or its session was erased.")
 
 
 def _starting_after(http: Request) -> int:
