@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from functools import partial
 
-from chatmesh.app import parts
+from chatmesh.app import auth, parts
 from chatmesh.app.children import SUBTREE_SECONDS, Root, child, nested
 from chatmesh.app.pod import pod_tree
 from chatmesh.app.process import Process
@@ -15,7 +15,7 @@ from chatmesh.config import Config
 from chatmesh.devbroker.service import EmbeddedBroker
 from chatmesh.kernel import Child, Service, Supervisor
 from chatmesh.protocol.tokens import Token, token
-from chatmesh.web import Server
+from chatmesh.web import Guard, Server
 from chatmesh.web.probes import probe_routes
 from chatmesh.web.server import nobody_to_tell
 
@@ -77,10 +77,20 @@ class Mesh:
         children, self.server = pod_tree(self.process)
         return children
 
+    def _guard(self) -> Guard | None:
+        """A worker's metrics are guarded like a pod's, where it is told how."""
+        if auth.opens_metrics(self.config):
+            return None
+        return auth.guard(self.config, self.broker, auth.callers(self.config))
+
     def _probes(self) -> Service:
         """What a worker serves where it is told to serve HTTP: it has no sessions to show."""
-        routes = probe_routes(lambda: self.is_ready, lambda: self.process.status)
+        routes = probe_routes(
+            lambda: self.is_ready,
+            lambda: self.process.status,
+            open_metrics=auth.opens_metrics(self.config),
+        )
         # No load balancer sends it messages, and the worker's own drain begins after it.
         settings = replace(parts.server_settings(self.config), drain_wait_seconds=0)
-        self.server = Server(settings, routes, leave=nobody_to_tell)
+        self.server = Server(settings, routes, leave=nobody_to_tell, guard=self._guard())
         return self.server

@@ -8,12 +8,13 @@ from __future__ import annotations
 import time
 from functools import partial
 
-from chatmesh.app import parts
+from chatmesh.app import auth, parts
 from chatmesh.app.children import STOP_SECONDS, child, once
 from chatmesh.app.process import Process
 from chatmesh.hub import BroadcastInbox, EventStreams, Hub, HubSettings, Lookout, Mender, Pulse, ResponseInbox
 from chatmesh.hub.channel import Channel
 from chatmesh.hub.leaving import leave
+from chatmesh.identity import KeyFile
 from chatmesh.ingress import (
     Admission,
     ChatDoor,
@@ -31,7 +32,7 @@ from chatmesh.ingress import (
 from chatmesh.kernel import Child, Mailbox
 from chatmesh.presence import Beacon, HealthResponder, Holdings, IdentityGuard, Roster, RosterKeeper, Vitals
 from chatmesh.protocol import subjects
-from chatmesh.web import Server
+from chatmesh.web import Guard, Server
 from chatmesh.web.described import openapi_route
 from chatmesh.web.pages import page_routes
 from chatmesh.web.probes import probe_routes
@@ -58,6 +59,7 @@ def pod_tree(process: Process) -> tuple[list[Child], Server]:
     streams = EventStreams(
         hub,
         broker.transcript,
+        broker.ownership,
         hold=holdings.hold,
         release=holdings.release,
         is_ready=lambda: process.is_ready,
@@ -75,7 +77,9 @@ def pod_tree(process: Process) -> tuple[list[Child], Server]:
         vitals=vitals,
     )
     process.announce(beacon)
-    server = _server(process, hub, streams, roster)
+    callers = auth.callers(config)
+    guard = auth.guard(config, broker, callers)
+    server = _server(process, hub, streams, roster, guard)
     keeper = RosterKeeper(broker.connection, broker.heartbeats, roster, subjects.WORKER_HEARTBEATS)
     children = [
         once("identity", IdentityGuard(broker.requests, subjects.pod_health(process.id), process.id)),
@@ -90,10 +94,15 @@ def pod_tree(process: Process) -> tuple[list[Child], Server]:
         child("beacon", beacon),
         child("server", server, drain_seconds=http.drain_wait_seconds + http.shutdown_seconds + STOP_SECONDS),
     ]
+    if isinstance(callers, KeyFile):
+        known = callers.knows
+        callers.on_change(lambda: hub.recheck(known))
+        # Before the server, which is the last one: it asks.
+        children.insert(-1, child("keys", callers))
     return children, server
 
 
-def _server(process: Process, hub: Hub, streams: EventStreams, roster: Roster) -> Server:
+def _server(process: Process, hub: Hub, streams: EventStreams, roster: Roster, guard: Guard | None) -> Server:
     config, broker = process.config, process.broker
     limit = config.sessions.queue_limit
     stopping = Stopping(broker.queue, broker.transcript, queue_limit=limit)
@@ -105,6 +114,7 @@ def _server(process: Process, hub: Hub, streams: EventStreams, roster: Roster) -
             full=lambda: broker.storage.full,
         ),
         stopping,
+        broker.ownership,
         pod_id=process.id,
         default_model=config.default_model,
         expect=hub.expect,
@@ -114,7 +124,7 @@ def _server(process: Process, hub: Hub, streams: EventStreams, roster: Roster) -
         is_connected=lambda: broker.connection.is_connected,
     )
     history = History(broker.queue, broker.transcript, broker.sessions, queue_limit=limit)
-    erasing = Erasing(broker.queue, broker.transcript, stopping, queue_limit=limit)
+    erasing = Erasing(broker.queue, broker.transcript, stopping, broker.ownership, queue_limit=limit)
     settings = IngressSettings(config.http.max_body_bytes, config.http.request_timeout_seconds)
     ingress = Ingress(admission, history, stopping, erasing, settings, inline=streams.inline)
     repeats = Repeats(admission, broker.retries)
@@ -123,6 +133,7 @@ def _server(process: Process, hub: Hub, streams: EventStreams, roster: Roster) -
         history,
         stopping,
         repeats,
+        broker.ownership,
         settings,
         default_model=config.default_model,
         project=streams.project_anew,
@@ -137,17 +148,19 @@ def _server(process: Process, hub: Hub, streams: EventStreams, roster: Roster) -
         collect=streams.collect,
         cancels=config.openai.cancel_on_disconnect,
     )
-    chat = VercelChat(admission, history, stopping, settings, project=streams.project)
+    chat = VercelChat(admission, history, stopping, broker.ownership, settings, project=streams.project)
     routes = [
         *ingress.routes,
         *door.routes,
         *responses.routes,
         *chat.routes,
         *streams.routes,
-        *probe_routes(lambda: process.is_ready, lambda: process.status),
+        *probe_routes(
+            lambda: process.is_ready, lambda: process.status, open_metrics=auth.opens_metrics(config)
+        ),
         *page_routes(),
     ]
     routes.append(openapi_route(routes))
     # Half of the time is for saying it, the other for those who take it slowly.
     say_goodbye = partial(leave, hub, config.http.shutdown_seconds / 2)
-    return Server(parts.server_settings(config), routes, leave=say_goodbye)
+    return Server(parts.server_settings(config), routes, leave=say_goodbye, guard=guard)

@@ -25,6 +25,7 @@ class Process:
             ack_wait_seconds=config.worker.ack_wait_seconds,
             pulls="worker" in config.roles,
             fenced=config.worker.fenced,
+            tells_apart=config.auth.mode != "none",
         )
         self.is_draining = False
         self._on_drain: list[Callable[[], None]] = []

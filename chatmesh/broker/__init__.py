@@ -14,6 +14,7 @@ from chatmesh.broker.facade import Broker
 from chatmesh.broker.inbox import Inbox
 from chatmesh.broker.lease_book import LeaseBook
 from chatmesh.broker.listener import Listener
+from chatmesh.broker.ownership import Ownership, Whose
 from chatmesh.broker.publisher import PubAck, Publisher
 from chatmesh.broker.puller import Delivery, Puller
 from chatmesh.broker.registry import Heartbeats, Holder, Registry
@@ -45,6 +46,7 @@ __all__ = [
     "Listener",
     "MessageState",
     "Msg",
+    "Ownership",
     "PubAck",
     "Publisher",
     "Puller",
@@ -61,4 +63,5 @@ __all__ = [
     "Stored",
     "StreamSettings",
     "Transcript",
+    "Whose",
 ]

@@ -10,6 +10,7 @@ from chatmesh.broker.connection import Address, Connection
 from chatmesh.broker.direct_get import DirectGet
 from chatmesh.broker.keeper import StreamKeeper
 from chatmesh.broker.lease_book import LeaseBook
+from chatmesh.broker.ownership import Ownership
 from chatmesh.broker.publisher import Publisher
 from chatmesh.broker.registry import Heartbeats, Registry
 from chatmesh.broker.replies import Replies
@@ -33,7 +34,9 @@ class Broker:
         ack_wait_seconds: float,
         pulls: bool,
         fenced: bool = True,
+        tells_apart: bool = False,
     ) -> None:
+        """`tells_apart`: sessions belong to callers."""
         self.is_replicated = settings.replicas > 1
         """Reads may be answered by a server that is behind."""
         self.connection = Connection(address)
@@ -59,8 +62,9 @@ class Broker:
             refresh_seconds=settings.cards_refresh_seconds,
             is_replicated=self.is_replicated,
         )
+        self.ownership = Ownership(self.cards, is_on=tells_apart)
         self.queue = RequestQueue(self.direct_get, self.publisher)
-        self.sessions = Sessions(self.api, self.direct_get, self.queue)
+        self.sessions = Sessions(self.api, self.direct_get, self.queue, self.ownership)
         self.registry = Registry(self.direct_get, self.publisher)
         self.retries = Retries(self.direct_get, self.publisher)
         self.heartbeats = Heartbeats(self.connection, self.direct_get)

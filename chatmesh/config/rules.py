@@ -9,10 +9,17 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from chatmesh.config.auth_rules import broken_in_auth
 from chatmesh.config.broken import Broken
 from chatmesh.config.model_rules import broken_in_models
 
-SECRET_KEYS = (("nats", "password"), ("nats", "token"), ("models", "*", "api_key"))
+SECRET_KEYS = (
+    ("nats", "password"),
+    ("nats", "token"),
+    ("models", "*", "api_key"),
+    ("auth", "secret"),
+    ("auth", "jwt", "secret"),
+)
 """Keys whose value is a secret; `*` is any name. Each has a sibling `<key>_file`."""
 
 _AUTH_METHODS = {
@@ -28,6 +35,7 @@ def broken_rules(values: Mapping[str, Any]) -> Iterator[Broken]:
     nats = values.get("nats")
     if isinstance(nats, Mapping):
         yield from broken_in_nats(nats)
+    yield from broken_in_auth(values)
     demo, models = values.get("demo"), values.get("models")
     if isinstance(models, Mapping):
         is_off = isinstance(demo, Mapping) and demo.get("enabled") is False

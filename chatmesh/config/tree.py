@@ -12,6 +12,7 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema, model_validator
 from pydantic_core import PydanticCustomError
 
+from chatmesh.config.auth import AuthConfig
 from chatmesh.config.broken import RULE_BROKEN
 from chatmesh.config.connection import NatsConfig
 from chatmesh.config.identity import default_id
@@ -68,6 +69,7 @@ class Config(Section):
     nats: NatsConfig = Field(default_factory=NatsConfig, description="The broker.")
     streams: StreamsConfig = Field(default_factory=StreamsConfig, description="What JetStream keeps.")
     http: HttpConfig = Field(default_factory=HttpConfig, description="The web server of a pod.")
+    auth: AuthConfig = Field(default_factory=AuthConfig, description="Who may call.")
     sse: SseConfig = Field(default_factory=SseConfig, description="Streams to readers.")
     sessions: SessionsConfig = Field(
         default_factory=SessionsConfig, description="One answer at a time in a session."
@@ -107,7 +109,13 @@ class Config(Section):
 
     @model_validator(mode="after")
     def _holds_together(self) -> Config:
-        demo = {"enabled": self.demo.enabled}
-        for problem in broken_rules({"demo": demo, "models": plain(self.models)}):
+        values = {
+            "demo": {"enabled": self.demo.enabled},
+            "models": plain(self.models),
+            "roles": self.roles,
+            "http": self.http.model_dump(),
+            "auth": self.auth.model_dump(),
+        }
+        for problem in broken_rules(values):
             raise PydanticCustomError(RULE_BROKEN, "{text}", {"text": problem.message})
         return self

@@ -208,6 +208,11 @@ class Channel:
             self.activate()
         else:
             self.is_active = False
+        if record.token <= self.floor:
+            # Of what was erased: its worker has not heard of it yet. It may be another's session by now.
+            for reader in self.live:
+                reader.skip(record)
+            return
         for reader in list(self.live):
             reader.push(record, payload)
             if not reader.is_live:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from chatmesh.broker import Transcript
@@ -10,6 +11,7 @@ from chatmesh.hub.channel import Channel
 from chatmesh.hub.reader import Reader
 from chatmesh.hub.rounds import Rounds
 from chatmesh.kernel import Mailbox, MailboxClosed, MailboxFull
+from chatmesh.protocol.callers import Caller
 from chatmesh.protocol.messages import ResponseChunk
 from chatmesh.protocol.positions import Scope
 from chatmesh.protocol.records import Record
@@ -80,6 +82,12 @@ class Hub:
         metrics.readers.set(len(self.readers))
         if self.is_leaving:
             reader.leave()
+
+    def recheck(self, is_known: Callable[[Caller], bool]) -> None:
+        """Ends the streams of callers who are not known any more."""
+        for reader in list(self.readers):
+            if reader.caller is not None and not is_known(reader.caller):
+                reader.leave("revoked")
 
     def remove(self, reader: Reader) -> None:
         self.readers.discard(reader)

@@ -21,7 +21,7 @@ GET_EVENTS = Operation(
         ),
         204: Answer("Of the one message asked for, this reader has everything."),
     },
-    {422: ("invalid_id",)},
+    {404: ("unknown_session",), 422: ("invalid_id",)},
     [
         Parameter(
             "query",

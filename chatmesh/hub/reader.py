@@ -3,6 +3,9 @@
 A reader is *live* while the channel pushes to it, and *behind* while its own task feeds it from the transcript: at the
 beginning, and again whenever it took its bytes too slowly. Its position goes with what was written, so nothing is
 skipped and nothing comes twice, whichever way a record comes.
+
+Where callers are told apart, a reader gets nothing live before its task has seen whose the session is: one who waits for it
+to begin, and everybody again when it was erased, since somebody else may begin it anew.
 """
 
 from __future__ import annotations
@@ -11,6 +14,7 @@ import asyncio
 
 from chatmesh.broker import HeldClaim
 from chatmesh.hub.wires import Wire
+from chatmesh.protocol.callers import Caller
 from chatmesh.protocol.messages import ResponseChunk
 from chatmesh.protocol.positions import Position
 from chatmesh.protocol.records import Record
@@ -20,12 +24,16 @@ from chatmesh.web import Sink
 
 
 class Reader:
-    """`message_id` narrows it to one message; it is finished then with that message's final chunk."""
+    """`message_id` narrows it to one message; it is finished then with that message's final chunk. `caller`: who reads, where
+    callers are told apart."""
 
     __slots__ = (
         "_ended",
         "_max_buffer_bytes",
+        "caller",
         "index",
+        "is_asked",
+        "is_checked",
         "is_finished",
         "is_live",
         "message_id",
@@ -44,7 +52,12 @@ class Reader:
         *,
         message_id: Token | None,
         max_buffer_bytes: int,
+        caller: Caller | None = None,
     ) -> None:
+        self.caller = caller
+        self.is_checked = caller is None
+        self.is_asked = False
+        """Something came that it may not have before it is checked."""
         self.sink = sink
         self.wire = wire
         self.offset = position.offset
@@ -66,7 +79,7 @@ class Reader:
         transcript."""
         if record.offset <= self.offset or self.is_finished:
             return
-        if self.sink.is_closed:
+        if self.sink.is_closed or not self.is_checked:
             self._stop()
         elif not self._wants(record):
             self._move(record)
@@ -77,6 +90,11 @@ class Reader:
             self._write(payload if self.wire.is_shared else self.wire.record(record, 0))
             self._move(record)
             self._look_for_end(record)
+
+    def skip(self, record: Record) -> None:
+        """A live record that nobody may see any more."""
+        if record.offset > self.offset and not self.is_finished:
+            self._move(record)
 
     def feed(self, record: Record) -> bool:
         """A record from the transcript, perhaps seen in part. False: the reader wants no more."""
@@ -103,6 +121,11 @@ class Reader:
         """A chunk that no transcript holds: whoever has no room for it has lost it."""
         if self.message_id is not None and chunk.message_id != self.message_id:
             return
+        if not self.is_checked:
+            metrics.dropped.labels("unchecked").inc()
+            self.is_asked = True
+            self._stop()
+            return
         if not self.has_room:
             metrics.dropped.labels("slow_reader").inc()
             return
@@ -117,11 +140,21 @@ class Reader:
         self.offset = self.index = self.seq = 0
         self._write(self.wire.reset(reason))
 
-    def leave(self) -> None:
-        """The pod goes. The last event stands behind whatever waits: an end without it would pass for the answer's. One who
+    def pass_check(self) -> None:
+        """The session is its caller's, as far as it was read."""
+        self.is_checked, self.is_asked = True, False
+
+    def turn_away(self) -> None:
+        """The session is somebody else's. Nothing says so: whoever comes back is told like any stranger."""
+        if not self.wire.is_shared:
+            self.sink.abort()
+        self.finish()
+
+    def leave(self, reason: str = "leaving") -> None:
+        """The pod goes, or the caller may not read any more. The last event stands behind whatever waits: an end without it would pass for the answer's. One who
         never takes it is cut, and so is one whose format has none."""
         if not self.is_finished:
-            self._write(self.wire.goodbye())
+            self._write(self.wire.goodbye(reason))
             self.finish()
 
     def finish(self) -> None:
@@ -141,6 +174,8 @@ class Reader:
 
     def _move(self, record: Record) -> None:
         self.offset, self.index, self.seq = record.offset, record.events, record.seq
+        if record.resets_all and self.caller is not None:
+            self.is_checked = False
         if record.final is not None:
             self._ended = (record.message_id, record.token)
 

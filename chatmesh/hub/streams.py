@@ -7,7 +7,7 @@ import time
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
-from chatmesh.broker import Transcript
+from chatmesh.broker import Ownership, Records, Transcript, Whose
 from chatmesh.errors import BrokerError, ProtocolError
 from chatmesh.hub.channel import Channel
 from chatmesh.hub.hub import Hub
@@ -16,12 +16,25 @@ from chatmesh.hub.reader import Reader
 from chatmesh.hub.resume import Start, Verdict, is_end, judge
 from chatmesh.hub.starts import Starts
 from chatmesh.hub.wires import Collected, Native, Projection, Wire, retry_ms
+from chatmesh.kernel.together import together
 from chatmesh.protocol import sse
+from chatmesh.protocol.callers import Access, Caller
 from chatmesh.protocol.positions import START, Position
 from chatmesh.protocol.projection import Encode, Encoder
 from chatmesh.protocol.tokens import Token, token
 from chatmesh.telemetry import get_logger
-from chatmesh.web import EventSink, NoSink, Problem, Request, Response, Route, Sink, empty_response
+from chatmesh.web import (
+    CALLER,
+    EventSink,
+    NoSink,
+    Problem,
+    Request,
+    Response,
+    Route,
+    Sink,
+    empty_response,
+    unknown_session,
+)
 
 log = get_logger("hub")
 
@@ -44,9 +57,17 @@ class EventStreams:
     whether streams can be served at all."""
 
     def __init__(
-        self, hub: Hub, transcript: Transcript, *, hold: Hold, release: Release, is_ready: Callable[[], bool]
+        self,
+        hub: Hub,
+        transcript: Transcript,
+        ownership: Ownership,
+        *,
+        hold: Hold,
+        release: Release,
+        is_ready: Callable[[], bool],
     ) -> None:
         self._hub = hub
+        self._ownership = ownership
         self._transcript = transcript
         self._starts = Starts(transcript)
         self._hold = hold
@@ -56,7 +77,16 @@ class EventStreams:
     @property
     def routes(self) -> list[Route]:
         return [
-            Route("GET", "/v1/sessions/{session_id}/events", self.events, GET_EVENTS, is_stream=True),
+            Route(
+                "GET",
+                "/v1/sessions/{session_id}/events",
+                self.events,
+                GET_EVENTS,
+                is_stream=True,
+                access=Access.READ,
+                by_ticket=True,
+                checks_session=True,
+            ),
         ]
 
     # --- requests --------------------------------------------------------------------------------------------------
@@ -69,11 +99,19 @@ class EventStreams:
             return await self._come_back(request)
         text = request.headers.get("Last-Event-ID") or request.query.get("last_event_id")
         try:
-            start = await self._starts.at(
-                session_id, message_id, text, from_start=request.query.get("from") == "start"
+            whose, start = await together(
+                self._ownership.look(request[CALLER], session_id),
+                self._starts.at(
+                    session_id, message_id, text, from_start=request.query.get("from") == "start"
+                ),
             )
         except BrokerError:
             return await self._come_back(request)
+        if whose is Whose.OTHERS:
+            raise unknown_session()
+        if whose is Whose.NOBODYS:
+            # Waits for it to begin. What there is all the same, of former times or foreign pods, is nobody's to see.
+            start = Start(START, 1, floor=start.floor if start is not None else 0)
         if start is None:
             return empty_response(204)
         return await self._serve(request, session_id, message_id, start)
@@ -118,12 +156,12 @@ class EventStreams:
         )
 
     async def collect(
-        self, session_id: Token, message_id: Token, left: Left | None = None
+        self, request: Request, session_id: Token, message_id: Token, left: Left | None = None
     ) -> list[dict[str, Any]] | None:
         """Every chunk of the answer, once it has ended. None: this pod leaves before that."""
         start = await self._past_resets(session_id, message_id)
         wire = Collected()
-        await self._read(NoSink(), wire, session_id, message_id, start, left=left)
+        await self._read(NoSink(), wire, request[CALLER], session_id, message_id, start, left=left)
         return wire.chunks if wire.is_whole else None
 
     async def _past_resets(self, session_id: Token, message_id: Token) -> Start:
@@ -156,24 +194,31 @@ class EventStreams:
             if left is not None:
                 await left()
             return empty_response(200)
-        await self._read(sink, wire, session_id, message_id, start, left=left)
+        await self._read(sink, wire, request[CALLER], session_id, message_id, start, left=left)
         return sink.finish()
 
     async def _read(
         self,
         sink: Sink,
         wire: Wire,
+        caller: Caller,
         session_id: Token,
         message_id: Token | None,
         start: Start,
         *,
         left: Left | None = None,
     ) -> None:
-        """Until the reader is finished or gone."""
+        """Until the reader is finished or gone, or its caller's time is over."""
         hub = self._hub
         reader = Reader(
-            sink, wire, start.position, message_id=message_id, max_buffer_bytes=hub.settings.max_buffer_bytes
+            sink,
+            wire,
+            start.position,
+            message_id=message_id,
+            max_buffer_bytes=hub.settings.max_buffer_bytes,
+            caller=caller if self._ownership.is_on else None,
         )
+        expiry = _at(caller.expires_at, lambda: reader.leave("token_expired"))
         channel = hub.enter(session_id)
         hub.add(reader)
         began = time.monotonic()
@@ -184,6 +229,8 @@ class EventStreams:
                 reader.restart(start.reset)
             await self._follow(channel, reader, start)
         finally:
+            if expiry is not None:
+                expiry.cancel()
             channel.detach(reader)
             hub.remove(reader)
             hub.leave(channel)
@@ -234,6 +281,10 @@ class EventStreams:
                     floor=channel.floor,
                     max_bytes=PAGE_BYTES,
                 )
+                # Behind the page: what it holds of another's session came after that one's card.
+                if not await self._may_have(channel, reader, page):
+                    reader.turn_away()
+                    return seq
                 if is_claimed:
                     verdict = judge(
                         Position(reader.offset, reader.index, reader.seq),
@@ -268,6 +319,15 @@ class EventStreams:
                 return seq
             pause = await _sleep(pause, most)
         return seq
+
+    async def _may_have(self, channel: Channel, reader: Reader, page: Records) -> bool:
+        """Whether the page, if there is anything in it, is of a session that the reader's caller may see. Raises BrokerError."""
+        if reader.caller is None or not (page.records or reader.is_asked):
+            return True
+        if not await self._ownership.is_theirs(reader.caller, channel.session_id):
+            return False
+        reader.pass_check()
+        return True
 
     async def _is_stored(self, session_id: Token, offset: int, seq: int) -> bool:
         """Whether what was heard of is in the transcript where it said. It may be nobody's, and waited for in vain."""
@@ -309,6 +369,12 @@ def _ids(request: Request) -> tuple[Token, Token | None]:
         return session_id, token(message_id, "message_id") if message_id is not None else None
     except ProtocolError as error:
         raise Problem(422, "invalid_id", str(error)) from error
+
+
+def _at(unix_seconds: float | None, call: Callable[[], None]) -> asyncio.TimerHandle | None:
+    if unix_seconds is None:
+        return None
+    return asyncio.get_running_loop().call_later(max(0.0, unix_seconds - time.time()), call)
 
 
 async def _sleep(pause: float, most: float) -> float:

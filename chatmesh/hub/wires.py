@@ -30,7 +30,7 @@ class Wire(Protocol):
     def record(self, record: Record, skip: int) -> bytes | None: ...
     def foreign(self, chunk: ResponseChunk) -> bytes | None: ...
     def reset(self, reason: str) -> bytes | None: ...
-    def goodbye(self) -> bytes | None: ...
+    def goodbye(self, reason: str) -> bytes | None: ...
 
 
 class Native:
@@ -53,8 +53,8 @@ class Native:
     def reset(self, reason: str) -> bytes:
         return sse.reset(reason, position=self._scope.write(0, 0, 0))
 
-    def goodbye(self) -> bytes:
-        return sse.drain("leaving", retry_ms())
+    def goodbye(self, reason: str) -> bytes:
+        return sse.drain(reason, retry_ms())
 
 
 class Projection:
@@ -82,7 +82,7 @@ class Projection:
     def reset(self, reason: str) -> bytes | None:
         return None
 
-    def goodbye(self) -> bytes | None:
+    def goodbye(self, reason: str) -> bytes | None:
         return None
 
 
@@ -115,5 +115,5 @@ class Collected:
         self.chunks.clear()
         return b""
 
-    def goodbye(self) -> bytes | None:
+    def goodbye(self, reason: str) -> bytes | None:
         return None

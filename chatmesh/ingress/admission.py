@@ -8,14 +8,18 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
+from chatmesh.broker import Ownership
+from chatmesh.errors import BrokerError, CapacityError, StorageFullError
 from chatmesh.ingress.intake import RETRY_AFTER_SECONDS, Accepted, Intake
+from chatmesh.ingress.refusals import storage_full
 from chatmesh.ingress.stopping import Stopping
 from chatmesh.protocol import trace
+from chatmesh.protocol.callers import Caller
 from chatmesh.protocol.messages import WorkflowRequest
 from chatmesh.protocol.model_names import is_served
 from chatmesh.protocol.tokens import Token
 from chatmesh.telemetry import get_logger
-from chatmesh.web import Problem
+from chatmesh.web import Problem, unknown_session
 
 log = get_logger("ingress")
 
@@ -32,6 +36,7 @@ class Admission:
         self,
         intake: Intake,
         stopping: Stopping,
+        ownership: Ownership,
         *,
         pod_id: Token,
         default_model: str,
@@ -43,6 +48,7 @@ class Admission:
     ) -> None:
         self._intake = intake
         self._stopping = stopping
+        self._ownership = ownership
         self._pod_id = pod_id
         self._default_model = default_model
         self._expect = expect
@@ -79,13 +85,16 @@ class Admission:
                 retry_after_seconds=RETRY_AFTER_SECONDS,
             )
 
-    async def admit(self, request: WorkflowRequest, *, may_be_known: bool, traceparent: str) -> Accepted:
-        """Returns once the message is durable. `may_be_known`: its id came from the client. Problem 413 `too_large`, 422
-        `unknown_model`, and what Intake raises."""
+    async def admit(
+        self, request: WorkflowRequest, *, caller: Caller, may_be_known: bool, traceparent: str
+    ) -> Accepted:
+        """Returns once the message is durable. `may_be_known`: its id came from the client. Problem 404 `unknown_session`
+        where the session is another caller's, 413 `too_large`, 422 `unknown_model`, and what Intake raises."""
         began = time.monotonic()
         self._check_model(request)
         self._check_size(request)
         self.check_broker()
+        await self._begin(caller, request.session_id)
         accepted = await self._intake.accept(request, may_be_known=may_be_known, traceparent=traceparent)
         if accepted.interrupts:
             await self._stopping.interrupt(request.session_id, request.message_id)
@@ -102,6 +111,21 @@ class Admission:
             latency_ms=round((time.monotonic() - began) * 1000, 1),
         )
         return accepted
+
+    async def _begin(self, caller: Caller, session_id: Token) -> None:
+        """Before the message is stored, so that there is nothing in a session that nobody owns."""
+        try:
+            if not await self._ownership.begin(caller, session_id):
+                raise unknown_session()
+        except StorageFullError as error:
+            raise storage_full("Nothing was accepted: there is no room for another session.") from error
+        except (BrokerError, CapacityError) as error:
+            raise Problem(
+                503,
+                "broker_away",
+                "Nothing was accepted: whose the session is could not be read or stored.",
+                retry_after_seconds=RETRY_AFTER_SECONDS,
+            ) from error
 
     def _check_model(self, request: WorkflowRequest) -> None:
         """While no worker was heard of, a message is accepted and waits."""

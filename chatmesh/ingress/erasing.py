@@ -5,7 +5,7 @@ from __future__ import annotations
 import secrets
 import time
 
-from chatmesh.broker import RequestQueue, Transcript
+from chatmesh.broker import Ownership, RequestQueue, Transcript
 from chatmesh.errors import BrokerError, CapacityError, PublishUnknownError, StorageFullError
 from chatmesh.ingress.refusals import storage_full
 from chatmesh.ingress.stopping import Stopping
@@ -26,8 +26,15 @@ class Erasing:
     """Stateless. The order matters: the request first, so that a mark is never left without its work."""
 
     def __init__(
-        self, queue: RequestQueue, transcript: Transcript, stopping: Stopping, *, queue_limit: int
+        self,
+        queue: RequestQueue,
+        transcript: Transcript,
+        stopping: Stopping,
+        ownership: Ownership,
+        *,
+        queue_limit: int,
     ) -> None:
+        self._ownership = ownership
         self._queue = queue
         self._transcript = transcript
         self._stopping = stopping
@@ -46,10 +53,15 @@ class Erasing:
             raise Problem(503, "broker_away", "Nothing was erased.", retry_after_seconds=2) from error
 
     async def _erase(self, session_id: Token) -> None:
-        state, queued = await together(
+        state, queued, card = await together(
             self._transcript.session(session_id, seconds=READ_SECONDS),
             self._queue.queued(session_id, limit=self._queue_limit + 1, seconds=READ_SECONDS),
+            self._ownership.card(session_id),
         )
+        if state.claim is None and not queued and card is not None:
+            # Nothing was said yet, or it was erased but for this.
+            await self._ownership.forget(session_id, card)
+            return
         if state.claim is None and not queued:
             raise Problem(404, "unknown_session", "Nobody has said anything in this session.")
         erase_id = Token(f"erase_{secrets.token_hex(8)}")
@@ -60,6 +72,9 @@ class Erasing:
             await self._transcript.mark_erased(session_id, erase_id, ack.seq, now, seconds=STORE_SECONDS)
             for entry in queued:
                 await self._stopping.store(session_id, entry.request.message_id)
+            if card is not None:
+                # Behind the mark: whoever begins the session now sees nothing of what was.
+                await self._ownership.forget(session_id, card)
         except BrokerError as error:
             # The request is stored, so a worker will erase the session; only its reads are not 404 yet.
             raise PublishUnknownError("the session is not marked as erased yet", where=session_id) from error

@@ -7,6 +7,7 @@ from chatmesh.errors import BrokerError
 from chatmesh.ingress.answers import MessagePage, OneMessage, SessionPage
 from chatmesh.ingress.conversation import assistant_row, rows, waiting
 from chatmesh.kernel.together import together
+from chatmesh.protocol.callers import Caller
 from chatmesh.protocol.exchanges import Exchange, exchanges
 from chatmesh.protocol.positions import START, Position, Scope
 from chatmesh.protocol.records import Record
@@ -36,10 +37,12 @@ class History:
         except BrokerError as error:
             raise _away() from error
 
-    async def sessions(self, *, limit: int, after: str) -> SessionPage:
-        """`limit` sessions behind the id `after`, in the order of their ids."""
+    async def sessions(self, caller: Caller, *, limit: int, after: str) -> SessionPage:
+        """`limit` of the caller's sessions behind the id `after`, in the order of their ids."""
         try:
-            rows, following = await self._sessions.page(after=after, limit=limit, seconds=READ_SECONDS)
+            rows, following = await self._sessions.page(
+                caller, after=after, limit=limit, seconds=READ_SECONDS
+            )
         except BrokerError as error:
             raise _away() from error
         return {

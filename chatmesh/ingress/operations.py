@@ -22,6 +22,7 @@ _NOT_STORED = ("broker_away", "storage_full")
 
 ADMISSION = {
     400: ("not_json",),
+    404: ("unknown_session",),
     408: ("request_timeout",),
     413: ("too_large",),
     415: ("not_json_type", "unsupported_encoding"),
@@ -83,7 +84,7 @@ GET_MESSAGE = Operation(
     "getMessage",
     "Read one message: its state and its answer.",
     {200: Answer("As far as it goes.", OneMessage)},
-    {404: ("unknown_message",), 422: _ID, 503: _AWAY},
+    {404: ("unknown_message", "unknown_session"), 422: _ID, 503: _AWAY},
 )
 
 DELETE_MESSAGE = Operation(
@@ -93,12 +94,12 @@ DELETE_MESSAGE = Operation(
         200: Answer("It has ended already.", OneMessage),
         202: Answer("The stop is stored; the stream gets its final chunk.", MessageStopping),
     },
-    {404: ("unknown_message",), 422: _ID, 503: _NOT_STORED, 504: ("stop_unknown",)},
+    {404: ("unknown_message", "unknown_session"), 422: _ID, 503: _NOT_STORED, 504: ("stop_unknown",)},
 )
 
 GET_SESSIONS = Operation(
     "getSessions",
-    "List the sessions.",
+    "List the caller's sessions; all, where nobody is asked who is calling.",
     {200: Answer("A page of them, in the order of their ids.", SessionPage)},
     {422: ("invalid_limit",), 503: _AWAY},
     [_LIMIT, _AFTER],

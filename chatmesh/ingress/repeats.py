@@ -10,6 +10,7 @@ from chatmesh.errors import BrokerError
 from chatmesh.ingress.admission import Admission
 from chatmesh.ingress.intake import RETRY_AFTER_SECONDS, Accepted
 from chatmesh.kernel.together import together
+from chatmesh.protocol.callers import Caller
 from chatmesh.protocol.messages import WorkflowRequest
 from chatmesh.protocol.tokens import Token
 from chatmesh.web import Problem
@@ -41,11 +42,11 @@ class Repeats:
             ) from error
 
     async def admit(
-        self, request: WorkflowRequest, key: Token, *, may_be_known: bool, traceparent: str
+        self, request: WorkflowRequest, key: Token, *, caller: Caller, may_be_known: bool, traceparent: str
     ) -> Accepted:
         """Returns once the message is durable, and would be recognised. Raises what `Admission.admit` raises."""
         accepted, _ = await together(
-            self._admission.admit(request, may_be_known=may_be_known, traceparent=traceparent),
+            self._admission.admit(request, caller=caller, may_be_known=may_be_known, traceparent=traceparent),
             self._retries.note(key, request.session_id, request.message_id),
         )
         return accepted
@@ -62,11 +63,13 @@ def is_retry(headers: Mapping[str, str]) -> bool:
 
 
 def retry_key(
-    path: str, headers: Mapping[str, str], user_id: str, session_id: str | None, data: bytes
+    path: str, headers: Mapping[str, str], caller: Caller, user_id: str, session_id: str | None, data: bytes
 ) -> Token:
-    """The same for the same body at the same address from the same caller, and for no other."""
-    caller = (path, headers.get("Authorization", ""), user_id, session_id or "")
+    """The same for the same body at the same address from the same caller, and for no other. One who is known may come with
+    a fresh token."""
+    credential = "" if caller.user else headers.get("Authorization", "")
+    who = (path, credential, caller.tenant, user_id, session_id or "")
     digest = hashlib.blake2b(digest_size=16)
-    for part in (*(text.encode(errors="surrogateescape") for text in caller), data):
+    for part in (*(text.encode(errors="surrogateescape") for text in who), data):
         digest.update(b"%d:%b" % (len(part), part))
     return Token(digest.hexdigest())

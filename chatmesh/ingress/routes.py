@@ -13,12 +13,13 @@ from chatmesh.ingress.erasing import Erasing
 from chatmesh.ingress.history import History
 from chatmesh.ingress.reading import IngressSettings, message_id_of, read_json, token_in, traceparent_of
 from chatmesh.ingress.stopping import Stopping
+from chatmesh.protocol.callers import Access
 from chatmesh.protocol.jsontext import clean_text
 from chatmesh.protocol.messages import WorkflowRequest
 from chatmesh.protocol.timestamps import iso
 from chatmesh.protocol.tokens import Token, new_message_id, token
 from chatmesh.telemetry import get_logger
-from chatmesh.web import Problem, Request, Response, Route, json_response
+from chatmesh.web import CALLER, Problem, Request, Response, Route, json_response
 from chatmesh.web.request import REQUEST_ID
 
 log = get_logger("ingress")
@@ -49,15 +50,22 @@ class Ingress:
     @property
     def routes(self) -> list[Route]:
         session = "/v1/sessions/{session_id}"
+        one = f"{session}/messages/{{message_id}}"
+        chat, read = Access.CHAT, Access.READ
         return [
-            Route("POST", f"{session}/messages", self.post_message, operations.POST_MESSAGE),
-            Route("GET", f"{session}/messages", self.get_messages, operations.GET_MESSAGES),
-            Route("GET", f"{session}/messages/{{message_id}}", self.get_message, operations.GET_MESSAGE),
             Route(
-                "DELETE", f"{session}/messages/{{message_id}}", self.delete_message, operations.DELETE_MESSAGE
+                "POST",
+                f"{session}/messages",
+                self.post_message,
+                operations.POST_MESSAGE,
+                access=chat,
+                checks_session=True,
             ),
-            Route("GET", "/v1/sessions", self.get_sessions, operations.GET_SESSIONS),
-            Route("DELETE", session, self.delete_session, operations.DELETE_SESSION),
+            Route("GET", f"{session}/messages", self.get_messages, operations.GET_MESSAGES, access=read),
+            Route("GET", one, self.get_message, operations.GET_MESSAGE, access=read),
+            Route("DELETE", one, self.delete_message, operations.DELETE_MESSAGE, access=chat),
+            Route("GET", "/v1/sessions", self.get_sessions, operations.GET_SESSIONS, access=read),
+            Route("DELETE", session, self.delete_session, operations.DELETE_SESSION, access=chat),
         ]
 
     async def post_message(self, http: Request) -> Response:
@@ -66,7 +74,7 @@ class Ingress:
         body, context = parse_post(await read_json(http, self._settings))
         request, may_be_known = self._request(http, session_id, body, context)
         accepted = await self._admission.admit(
-            request, may_be_known=may_be_known, traceparent=traceparent_of(http)
+            request, caller=http[CALLER], may_be_known=may_be_known, traceparent=traceparent_of(http)
         )
         message_id = request.message_id
         if "text/event-stream" in http.headers.get("Accept", ""):
@@ -109,7 +117,8 @@ class Ingress:
     async def get_sessions(self, http: Request) -> Response:
         limit = _limit(http)
         self._admission.check_broker()
-        return json_response(await self._history.sessions(limit=limit, after=http.query.get("after", "")))
+        after = http.query.get("after", "")
+        return json_response(await self._history.sessions(http[CALLER], limit=limit, after=after))
 
     async def delete_session(self, http: Request) -> Response:
         """Erase it: 202, and from then on reads are 404."""
@@ -137,7 +146,7 @@ class Ingress:
         request = WorkflowRequest(
             message_id=message_id,
             session_id=session_id,
-            user_id=clean_text(body.user_id or ""),
+            user_id=http[CALLER].user or clean_text(body.user_id or ""),
             message=clean_text(body.message),
             context=context,
             timestamp=iso(time.time()),

@@ -4,13 +4,24 @@ In: routes with handlers. Out: requests with bounded bodies, problem answers, ev
 without waiting.
 """
 
+from chatmesh.web.guard import Guard, unknown_response, unknown_session
 from chatmesh.web.problem import Problem
-from chatmesh.web.request import Request, Response, empty_response, json_response, read_body, text_response
+from chatmesh.web.request import (
+    CALLER,
+    Request,
+    Response,
+    empty_response,
+    json_response,
+    read_body,
+    text_response,
+)
 from chatmesh.web.server import Route, Server, ServerSettings
 from chatmesh.web.sink import EventSink, NoSink, Sink, cut
 
 __all__ = [
+    "CALLER",
     "EventSink",
+    "Guard",
     "NoSink",
     "Problem",
     "Request",
@@ -24,4 +35,6 @@ __all__ = [
     "json_response",
     "read_body",
     "text_response",
+    "unknown_response",
+    "unknown_session",
 ]

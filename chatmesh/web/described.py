@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import chatmesh
+from chatmesh.protocol.callers import Access
 from chatmesh.web.openapi import Answer, Operation, document
 from chatmesh.web.request import Request, Response, json_response
 from chatmesh.web.server import Route
@@ -21,8 +23,20 @@ _DESCRIPTION = (
 
 def describe(routes: Sequence[Route]) -> dict[str, Any]:
     """The document. Routes without an operation (the page's files) are no part of the API."""
-    operations = [(route.method, route.path, route.operation) for route in routes if route.operation]
+    operations = [
+        (route.method, route.path, _guarded(route.operation, route.access))
+        for route in routes
+        if route.operation
+    ]
     return document(operations, title="chatmesh", version=chatmesh.__version__, description=_DESCRIPTION)
+
+
+def _guarded(operation: Operation, access: Access) -> Operation:
+    """With what is answered to those who may not, where callers are told apart."""
+    if access is Access.OPEN:
+        return operation
+    more = {401: ("unauthenticated",), 403: ("missing_scope",)}
+    return replace(operation, problems={**more, **operation.problems}, is_guarded=True)
 
 
 def openapi_route(routes: Sequence[Route]) -> Route:
@@ -31,6 +45,6 @@ def openapi_route(routes: Sequence[Route]) -> Route:
     async def handler(_request: Request) -> Response:
         return json_response(described)
 
-    own = Route("GET", "/openapi.json", handler, OPENAPI)
+    own = Route("GET", "/openapi.json", handler, OPENAPI, access=Access.OPEN)
     described = describe([*routes, own])
     return own

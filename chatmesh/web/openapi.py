@@ -30,6 +30,21 @@ ANYWHERE: Mapping[int, Sequence[str]] = {
 }
 """Problems that every call can have, besides 404 and 405 of the address itself."""
 
+SECURITY: Mapping[str, Mapping[str, str]] = {
+    "bearer": {
+        "type": "http",
+        "scheme": "bearer",
+        "description": "An API key or a token: `auth.mode` says which.",
+    },
+    "apiKey": {
+        "type": "apiKey",
+        "in": "header",
+        "name": "x-api-key",
+        "description": "The same in another header.",
+    },
+}
+"""Any of them, or none where `auth.mode` is none."""
+
 _SHARED_HEADERS = {
     "X-Request-Id": "The caller's, where it is one of 128 visible characters at most; else a new one.",
     "Retry-After": "Seconds to wait before asking again.",
@@ -92,6 +107,7 @@ class Operation:
     body: Any = None
     description: str = ""
     errors: Errors = PROBLEMS
+    is_guarded: bool = False
 
 
 def document(
@@ -110,6 +126,7 @@ def document(
         "components": {
             "schemas": schemas.components,
             "headers": {name: _header(text) for name, text in _SHARED_HEADERS.items()},
+            "securitySchemes": SECURITY,
             "responses": {
                 f"Problem{status}": _problem(PROBLEMS, status, codes, schemas)
                 for status, codes in ANYWHERE.items()
@@ -164,6 +181,8 @@ def _operation(path: str, operation: Operation, schemas: _Schemas) -> dict[str, 
         problems[str(status)] = _problem(
             operation.errors, status, [*codes, *ANYWHERE.get(status, ())], schemas
         )
+    if operation.is_guarded:
+        described["security"] = [{name: []} for name in SECURITY] + [{}]
     described["responses"] = answers | dict(sorted(problems.items()))
     return described
 

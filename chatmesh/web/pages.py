@@ -6,6 +6,7 @@ from importlib.resources import files
 
 from aiohttp import web
 
+from chatmesh.protocol.callers import Access
 from chatmesh.web.openapi import Answer, Operation
 from chatmesh.web.request import Request, Response
 from chatmesh.web.server import Handler, Route
@@ -28,11 +29,17 @@ _HEADERS = {
 def page_routes() -> list[Route]:
     """`/` and the files beside it, which it names as `/page/…`."""
     folder = files("chatmesh.web").joinpath("page")
-    routes = [Route("GET", "/", _serve(folder.joinpath("index.html").read_bytes(), "html"), PAGE)]
+    routes = [
+        Route(
+            "GET", "/", _serve(folder.joinpath("index.html").read_bytes(), "html"), PAGE, access=Access.OPEN
+        )
+    ]
     for entry in folder.iterdir():
         ending = entry.name.rpartition(".")[2]
         if entry.is_file() and ending in _TYPES:
-            routes.append(Route("GET", f"/page/{entry.name}", _serve(entry.read_bytes(), ending)))
+            routes.append(
+                Route("GET", f"/page/{entry.name}", _serve(entry.read_bytes(), ending), access=Access.OPEN)
+            )
     return routes
 
 

@@ -8,6 +8,7 @@ from aiohttp import web
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from typing_extensions import TypedDict
 
+from chatmesh.protocol.callers import Access
 from chatmesh.web.openapi import Answer, Operation
 from chatmesh.web.problem import Problem
 from chatmesh.web.request import Request, Response, json_response
@@ -30,8 +31,10 @@ METRICS = Operation(
 )
 
 
-def probe_routes(is_ready: Callable[[], bool], status: Callable[[], str]) -> list[Route]:
-    """Alive: the loop turns. Ready: new messages and streams can be served."""
+def probe_routes(
+    is_ready: Callable[[], bool], status: Callable[[], str], *, open_metrics: bool = True
+) -> list[Route]:
+    """Alive: the loop turns. Ready: new messages and streams can be served. `open_metrics`: nobody is asked who reads them."""
 
     async def healthz(_request: Request) -> Response:
         return json_response({"status": "alive"})
@@ -45,7 +48,13 @@ def probe_routes(is_ready: Callable[[], bool], status: Callable[[], str]) -> lis
         return web.Response(body=generate_latest(), headers={"Content-Type": CONTENT_TYPE_LATEST})
 
     return [
-        Route("GET", "/healthz", healthz, HEALTHZ),
-        Route("GET", "/readyz", readyz, READYZ),
-        Route("GET", "/metrics", metrics, METRICS),
+        Route("GET", "/healthz", healthz, HEALTHZ, access=Access.OPEN),
+        Route("GET", "/readyz", readyz, READYZ, access=Access.OPEN),
+        Route(
+            "GET",
+            "/metrics",
+            metrics,
+            METRICS,
+            access=Access.OPEN if open_metrics else Access.OPERATE,
+        ),
     ]

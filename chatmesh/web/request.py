@@ -8,6 +8,7 @@ from typing import Any
 import orjson
 from aiohttp import web
 
+from chatmesh.protocol.callers import Caller
 from chatmesh.telemetry import metrics
 from chatmesh.web.problem import Problem
 
@@ -20,6 +21,12 @@ REQUEST_ID = web.RequestKey("request_id", str)
 
 MORE_HEADERS = web.RequestKey("more_headers", dict[str, str])
 """What a handler has put there stands on the answer, on that to its failure too; an event stream has its own."""
+
+CALLER = web.RequestKey("caller", Caller)
+"""Who is calling: there for every handler."""
+
+SET_COOKIE = web.RequestKey("set_cookie", str)
+"""A cookie to be set by the answer, whatever kind it is."""
 
 STANDING_HEADERS = {"Server": "chatmesh", "X-Content-Type-Options": "nosniff", "Cache-Control": "no-store"}
 """On every answer that does not say otherwise. No versions: they help nobody but attackers."""

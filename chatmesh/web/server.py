@@ -14,17 +14,21 @@ from aiohttp import web
 from chatmesh.errors import PortInUseError, ProtocolError
 from chatmesh.kernel import Service
 from chatmesh.kernel.together import together
+from chatmesh.protocol.callers import ANYBODY, Access
 from chatmesh.protocol.tokens import new_correlation_id
 from chatmesh.telemetry import get_logger, metrics
 from chatmesh.web.connection import Connection
 from chatmesh.web.connections import Connections
+from chatmesh.web.guard import Guard
 from chatmesh.web.openapi import Operation
 from chatmesh.web.origins import Origins
 from chatmesh.web.problem import Problem, from_http_exception
 from chatmesh.web.reaper import Reaper
 from chatmesh.web.request import (
+    CALLER,
     MORE_HEADERS,
     REQUEST_ID,
+    SET_COOKIE,
     STANDING_HEADERS,
     Request,
     Response,
@@ -53,7 +57,9 @@ _REQUEST_ID = re.compile(r"[\x21-\x7e]{1,128}")
 class Route:
     """One call. `path` as aiohttp writes it: `/v1/sessions/{session_id}/events`. A GET answers HEAD too, unless it is a
     stream, which has no end to measure. `operation` is its documentation; None: no part of the API. `refuse` makes the
-    answer of every failure at the path, and at what lies below its parameters."""
+    answer of every failure at the path, and at what lies below its parameters. `access`: who is let in, where callers are
+    told apart; nobody, unless it says otherwise. `by_ticket`: a ticket will do. `checks_session`: the handler itself sees
+    whose the session is, since it may begin it, or wait for it."""
 
     method: str
     path: str
@@ -61,6 +67,9 @@ class Route:
     operation: Operation | None = None
     is_stream: bool = False
     refuse: Refuse = problem_response
+    access: Access = Access.NOBODY
+    by_ticket: bool = False
+    checks_session: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,9 +96,16 @@ class Server(Service):
     end, and what is left `shutdown_seconds` after the wait is cut."""
 
     def __init__(
-        self, settings: ServerSettings, routes: Sequence[Route], *, leave: Callable[[], Awaitable[None]]
+        self,
+        settings: ServerSettings,
+        routes: Sequence[Route],
+        *,
+        leave: Callable[[], Awaitable[None]],
+        guard: Guard | None = None,
     ) -> None:
+        """Without a guard nobody is asked who is calling."""
         self._settings = settings
+        self._guard = guard
         self.routes = routes
         self._refusals = [
             (route.path.partition("{")[0], route.refuse)
@@ -185,10 +201,26 @@ class Server(Service):
         )
         app.on_response_prepare.append(self._add_standing_headers)
         for route in self.routes:
-            app.router.add_route(route.method, route.path, route.handler)
+            handler = self._guarded(route)
+            app.router.add_route(route.method, route.path, handler)
             if route.method == "GET" and not route.is_stream:
-                app.router.add_route("HEAD", route.path, route.handler)
+                app.router.add_route("HEAD", route.path, handler)
         return app
+
+    def _guarded(self, route: Route) -> Handler:
+        """The one way to a handler, so that no route can forget to ask."""
+        guard = self._guard
+
+        async def handler(request: Request) -> Response:
+            if guard is None:
+                request[CALLER] = ANYBODY
+            else:
+                request[CALLER] = await guard.admit(
+                    request, route.access, by_ticket=route.by_ticket, is_checked=route.checks_session
+                )
+            return await route.handler(request)
+
+        return handler
 
     @web.middleware
     async def _last_answers(self, request: Request, handler: Handler) -> Response:
@@ -251,6 +283,8 @@ class Server(Service):
         return web.Response(status=204, headers=answer)
 
     async def _add_standing_headers(self, request: Request, response: Response) -> None:
+        if (cookie := request.get(SET_COOKIE)) is not None:
+            response.headers.add("Set-Cookie", cookie)
         response.headers["Server"] = STANDING_HEADERS["Server"]  # aiohttp has put its own there
         for name, value in STANDING_HEADERS.items():
             response.headers.setdefault(name, value)

@@ -71,7 +71,7 @@ async def test_missing_streams_are_made_with_apply_and_then_agree(
     assert set(await everything(nats_client)) == {*NAMES, CONSUMER}
     code, process = await ensure(chatmesh, broker.url)
     assert code == 0
-    assert process.stdout == "All as declared: 5 streams and their consumer.\n"
+    assert process.stdout == "All as declared: 6 streams and their consumer.\n"
 
 
 async def test_differences_are_told_field_by_field_and_nothing_is_changed(
@@ -192,7 +192,7 @@ async def test_output_that_is_no_terminal_has_no_colour(chatmesh: Start, broker:
     assert code == 1
     assert "\x1b" not in process.stdout
     assert process.stderr == ""
-    assert process.stdout.count("--apply creates it") == 6
+    assert process.stdout.count("--apply creates it") == 7
 
 
 @pytest.mark.slow

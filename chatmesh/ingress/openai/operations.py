@@ -30,7 +30,7 @@ CREATE_CHAT_COMPLETION = Operation(
     },
     {
         400: ("not_json", "invalid_value"),
-        404: ("model_not_found",),
+        404: ("model_not_found", "unknown_session"),
         408: ("request_timeout",),
         413: ("too_large",),
         415: ("not_json_type", "unsupported_encoding"),

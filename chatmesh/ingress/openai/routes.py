@@ -20,12 +20,13 @@ from chatmesh.ingress.openai.mapping import message_and_context, prompt_tokens
 from chatmesh.ingress.reading import IngressSettings, read_json, traceparent_of
 from chatmesh.ingress.repeats import Repeats, retry_key
 from chatmesh.ingress.stopping import Stopping
+from chatmesh.protocol.callers import Access
 from chatmesh.protocol.messages import WorkflowRequest
 from chatmesh.protocol.openai_chat import ChatStream, completion
 from chatmesh.protocol.timestamps import iso
 from chatmesh.protocol.tokens import Token, new_message_id, new_session_id
 from chatmesh.telemetry import get_logger
-from chatmesh.web import Problem, Request, Response, Route, cut, json_response
+from chatmesh.web import CALLER, Problem, Request, Response, Route, cut, json_response
 from chatmesh.web.request import MORE_HEADERS, REQUEST_ID
 
 log = get_logger("ingress")
@@ -58,7 +59,7 @@ class Collect(Protocol):
     """An accepted message's chunks, once it has ended; None where this pod leaves before."""
 
     def __call__(
-        self, session_id: Token, message_id: Token, left: Left | None = None
+        self, request: Request, session_id: Token, message_id: Token, left: Left | None = None
     ) -> Awaitable[list[dict[str, Any]] | None]: ...
 
 
@@ -88,9 +89,30 @@ class ChatDoor:
     @property
     def routes(self) -> list[Route]:
         return [
-            Route("POST", PATH, self.complete, operations.CREATE_CHAT_COMPLETION, refuse=refuse),
-            Route("GET", "/v1/models", self.get_models, operations.LIST_MODELS, refuse=refuse),
-            Route("GET", "/v1/models/{model}", self.get_model, operations.GET_MODEL, refuse=refuse),
+            Route(
+                "POST",
+                PATH,
+                self.complete,
+                operations.CREATE_CHAT_COMPLETION,
+                refuse=refuse,
+                access=Access.CHAT,
+            ),
+            Route(
+                "GET",
+                "/v1/models",
+                self.get_models,
+                operations.LIST_MODELS,
+                refuse=refuse,
+                access=Access.READ,
+            ),
+            Route(
+                "GET",
+                "/v1/models/{model}",
+                self.get_model,
+                operations.GET_MODEL,
+                refuse=refuse,
+                access=Access.READ,
+            ),
         ]
 
     async def complete(self, http: Request) -> Response:
@@ -100,7 +122,7 @@ class ChatDoor:
         request, key, may_be_known = await self._request(http, data, body, raw)
         head: dict[str, str] = {caller.SESSION: request.session_id, "X-Message-Id": request.message_id}
         http[MORE_HEADERS] = head
-        await self._accept(request, key, may_be_known=may_be_known, traceparent=traceparent_of(http))
+        await self._accept(http, request, key, may_be_known=may_be_known, traceparent=traceparent_of(http))
         head.update(ACCEPTED)  # on the answer to a failure too, from here on
         left = partial(self._stop, request, key) if self._cancels else None
         tokens = prompt_tokens(raw["messages"])
@@ -134,8 +156,8 @@ class ChatDoor:
     ) -> tuple[WorkflowRequest, Token, bool]:
         """The request, what stands for it when it comes again, and whether it may have been accepted before."""
         given = caller.session_of(http.headers, body)
-        user_id = caller.user_of(http.headers, body)
-        key = retry_key(PATH, http.headers, user_id, given, data)
+        user_id = http[CALLER].user or caller.user_of(http.headers, body)
+        key = retry_key(PATH, http.headers, http[CALLER], user_id, given, data)
         known = await self._repeats.find(http.headers, key)
         session_id, message_id = known or (given or new_session_id(), new_message_id())
         message, context = message_and_context(body, raw)
@@ -151,11 +173,13 @@ class ChatDoor:
         return request, key, known is not None
 
     async def _accept(
-        self, request: WorkflowRequest, key: Token, *, may_be_known: bool, traceparent: str
+        self, http: Request, request: WorkflowRequest, key: Token, *, may_be_known: bool, traceparent: str
     ) -> None:
         """Returns once the message is durable, and would be recognised."""
         try:
-            await self._repeats.admit(request, key, may_be_known=may_be_known, traceparent=traceparent)
+            await self._repeats.admit(
+                request, key, caller=http[CALLER], may_be_known=may_be_known, traceparent=traceparent
+            )
         except asyncio.CancelledError:
             # The client is gone; what was sent may be stored all the same.
             if self._cancels:
@@ -165,7 +189,7 @@ class ChatDoor:
     async def _whole(
         self, http: Request, request: WorkflowRequest, model: str, tokens: int, left: Left | None
     ) -> Response:
-        chunks = await self._collect(request.session_id, request.message_id, left)
+        chunks = await self._collect(http, request.session_id, request.message_id, left)
         if chunks is None:
             # An error would be its answer; after a cut an SDK asks another pod, which recognises it.
             return cut(http)

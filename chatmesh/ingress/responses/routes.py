@@ -9,6 +9,8 @@ from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from typing import Any
 
+from chatmesh.broker import Ownership
+from chatmesh.errors import BrokerError
 from chatmesh.ingress.admission import Admission
 from chatmesh.ingress.bodies import decode, validate
 from chatmesh.ingress.conversation import waiting
@@ -22,6 +24,8 @@ from chatmesh.ingress.responses import operations
 from chatmesh.ingress.responses.bodies import CreateResponse
 from chatmesh.ingress.responses.understanding import check_results, understand, unsupported
 from chatmesh.ingress.stopping import Stopping
+from chatmesh.protocol.callers import Access
+from chatmesh.protocol.cards import owner_of
 from chatmesh.protocol.exchanges import Exchange
 from chatmesh.protocol.jsontext import MAX_DEPTH, clean_text
 from chatmesh.protocol.messages import WorkflowRequest
@@ -30,7 +34,7 @@ from chatmesh.protocol.openai_responses import Asked, ResponseStream, response
 from chatmesh.protocol.projection import Encode, Encoder
 from chatmesh.protocol.timestamps import iso
 from chatmesh.protocol.tokens import Token, new_message_id, new_session_id, token
-from chatmesh.web import Problem, Request, Response, Route, json_response
+from chatmesh.web import CALLER, Problem, Request, Response, Route, json_response, unknown_response
 from chatmesh.web.request import REQUEST_ID
 
 PATH = "/v1/responses"
@@ -42,7 +46,7 @@ DEEPER = 2
 """A tool's schema lies so many levels deeper in the request that is made of the body, which workers measure again."""
 
 Project = Callable[[Request, Token, Token, Encode, Mapping[str, str]], Awaitable[Response]]
-Collect = Callable[[Token, Token], Awaitable[list[dict[str, Any]] | None]]
+Collect = Callable[[Request, Token, Token], Awaitable[list[dict[str, Any]] | None]]
 
 
 class Responses:
@@ -54,6 +58,7 @@ class Responses:
         history: History,
         stopping: Stopping,
         repeats: Repeats,
+        ownership: Ownership,
         settings: IngressSettings,
         *,
         default_model: str,
@@ -64,6 +69,7 @@ class Responses:
         self._history = history
         self._stopping = stopping
         self._repeats = repeats
+        self._ownership = ownership
         self._settings = settings
         self._default_model = default_model
         self._project = project
@@ -73,9 +79,24 @@ class Responses:
     def routes(self) -> list[Route]:
         one = f"{PATH}/{{response_id}}"
         return [
-            Route("POST", PATH, self.create, operations.CREATE, refuse=refuse),
-            Route("GET", one, self.retrieve, operations.RETRIEVE, is_stream=True, refuse=refuse),
-            Route("POST", f"{one}/cancel", self.cancel, operations.CANCEL, refuse=refuse),
+            Route("POST", PATH, self.create, operations.CREATE, refuse=refuse, access=Access.CHAT),
+            Route(
+                "GET",
+                one,
+                self.retrieve,
+                operations.RETRIEVE,
+                is_stream=True,
+                refuse=refuse,
+                access=Access.READ,
+            ),
+            Route(
+                "POST",
+                f"{one}/cancel",
+                self.cancel,
+                operations.CANCEL,
+                refuse=refuse,
+                access=Access.CHAT,
+            ),
         ]
 
     async def create(self, http: Request) -> Response:
@@ -90,7 +111,7 @@ class Responses:
         if body.stream:
             return await self._stream(http, session_id, exchange, starting_after=-1)
         if not body.background:
-            if await self._collect(session_id, message_id) is None:
+            if await self._collect(http, session_id, message_id) is None:
                 raise Problem(
                     504,
                     "answer_unfinished",
@@ -117,7 +138,7 @@ class Responses:
         if await self._stopping.stop(session_id, message_id):
             with suppress(TimeoutError):
                 async with asyncio.timeout(CANCEL_SECONDS):
-                    await self._collect(session_id, message_id)
+                    await self._collect(http, session_id, message_id)
         return await self._answer(session_id, message_id)
 
     # --- a response ------------------------------------------------------------------------------------------------
@@ -125,14 +146,14 @@ class Responses:
     async def _known(self, session_id: Token, message_id: Token) -> tuple[Exchange, bool]:
         found = await self._history.exchange(session_id, message_id)
         if found is None:
-            raise _unknown()
+            raise unknown_response()
         return found
 
     async def _retrievable(self, session_id: Token, message_id: Token) -> tuple[Exchange, bool]:
         """One that was not to be stored is there while it runs, so that its stream can be come back to."""
         exchange, is_claimed = await self._known(session_id, message_id)
         if exchange.final is not None and not self._asked(session_id, exchange).is_stored:
-            raise _unknown()
+            raise unknown_response()
         return exchange, is_claimed
 
     async def _answer(self, session_id: Token, message_id: Token) -> Response:
@@ -173,13 +194,20 @@ class Responses:
         if key is not None:
             ids = await self._session(http, body, key), token(key, "Idempotency-Key")
             request = self._request(http, body, *ids)
-            return request, await self._admission.admit(request, may_be_known=True, traceparent=traceparent)
-        repeat = retry_key(PATH, http.headers, body.user or "", http.headers.get(caller.SESSION), data)
+            return request, await self._admission.admit(
+                request, caller=http[CALLER], may_be_known=True, traceparent=traceparent
+            )
+        user_id, named = http[CALLER].user or body.user or "", http.headers.get(caller.SESSION)
+        repeat = retry_key(PATH, http.headers, http[CALLER], user_id, named, data)
         known = await self._repeats.find(http.headers, repeat)
         ids = known or (await self._session(http, body, None), new_message_id())
         request = self._request(http, body, *ids)
         return request, await self._repeats.admit(
-            request, repeat, may_be_known=known is not None, traceparent=traceparent
+            request,
+            repeat,
+            caller=http[CALLER],
+            may_be_known=known is not None,
+            traceparent=traceparent,
         )
 
     def _request(
@@ -189,7 +217,7 @@ class Responses:
         return WorkflowRequest(
             message_id=message_id,
             session_id=session_id,
-            user_id=clean_text(body.user or ""),
+            user_id=http[CALLER].user or clean_text(body.user or ""),
             message=clean_text(understood.message),
             context=understood.context,
             timestamp=iso(time.time()),
@@ -202,10 +230,11 @@ class Responses:
         if body.previous_response_id is not None:
             ids = read_response_id(body.previous_response_id)
             if ids is None:
-                raise _unknown()
+                raise unknown_response()
+            await self._check_owner(http, ids[0])
             previous, _ = await self._known(*ids)
             if not self._asked(ids[0], previous).is_stored:
-                raise _unknown()
+                raise unknown_response()
             check_results(body, previous)
             if named not in (None, ids[0]):
                 raise unsupported("previous_response_id", f"it is of another session than {named!r:.80}")
@@ -213,8 +242,22 @@ class Responses:
         if named is not None:
             return token(named, "session_id")
         if key is not None:
-            return Token(f"sess_{hashlib.blake2b(key.encode(), digest_size=12).hexdigest()}")
+            who = http[CALLER]
+            # Two people's equal keys are two sessions.
+            owner = owner_of(who.tenant, who.user) if who.user else ""
+            digest = hashlib.blake2b(f"{owner}{key}".encode(), digest_size=12)
+            return Token(f"sess_{digest.hexdigest()}")
         return new_session_id()
+
+    async def _check_owner(self, http: Request, session_id: Token) -> None:
+        """Of the previous response: before anything of it is read. Problem 404 `unknown_response`, 503 `broker_away`."""
+        try:
+            if not await self._ownership.is_theirs(http[CALLER], session_id):
+                raise unknown_response()
+        except BrokerError as error:
+            raise Problem(
+                503, "broker_away", "Nothing was accepted: NATS is away.", retry_after_seconds=2
+            ) from error
 
 
 def _headers(session_id: Token, message_id: Token) -> dict[str, str]:
@@ -224,16 +267,8 @@ def _headers(session_id: Token, message_id: Token) -> dict[str, str]:
 def _ids(http: Request) -> tuple[Token, Token]:
     ids = read_response_id(http.match_info["response_id"])
     if ids is None:
-        raise _unknown()
+        raise unknown_response()
     return ids
-
-
-def _unknown() -> Problem:
-    return Problem(
-        404,
-        "unknown_response",
-        "There is no such response, it was not to be stored, or its session was erased.",
-    )
 
 
 def _starting_after(http: Request) -> int:

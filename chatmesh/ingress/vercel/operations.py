@@ -54,7 +54,7 @@ STOP_CHAT = Operation(
     "Stop what the session is answering, and what waits.",
     {200: Answer("The messages that were stopped.", ChatStopped)},
     {
-        404: ("unknown_message",),
+        404: ("unknown_message", "unknown_session"),
         422: ("invalid_id",),
         503: ("broker_away", "storage_full"),
         504: ("stop_unknown",),

@@ -6,6 +6,8 @@ import time
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
+from chatmesh.broker import Ownership
+from chatmesh.errors import BrokerError
 from chatmesh.ingress.admission import Admission
 from chatmesh.ingress.bodies import context_of, decode, validate
 from chatmesh.ingress.history import History
@@ -16,13 +18,14 @@ from chatmesh.ingress.vercel import operations
 from chatmesh.ingress.vercel.answers import ChatStopped
 from chatmesh.ingress.vercel.bodies import PostChat
 from chatmesh.ingress.vercel.understanding import Understood, understand
+from chatmesh.protocol.callers import Access
 from chatmesh.protocol.jsontext import clean_text
 from chatmesh.protocol.messages import WorkflowRequest
 from chatmesh.protocol.projection import Encoder
 from chatmesh.protocol.timestamps import iso
 from chatmesh.protocol.tokens import Token, new_message_id
 from chatmesh.protocol.vercel_ui import HEADERS, MessageStream
-from chatmesh.web import Request, Response, Route, empty_response, json_response
+from chatmesh.web import CALLER, Problem, Request, Response, Route, empty_response, json_response
 from chatmesh.web.request import REQUEST_ID
 
 Project = Callable[[Request, Token, Token, Encoder, Mapping[str, str]], Awaitable[Response]]
@@ -36,6 +39,7 @@ class VercelChat:
         admission: Admission,
         history: History,
         stopping: Stopping,
+        ownership: Ownership,
         settings: IngressSettings,
         *,
         project: Project,
@@ -43,6 +47,7 @@ class VercelChat:
         self._admission = admission
         self._history = history
         self._stopping = stopping
+        self._ownership = ownership
         self._settings = settings
         self._project = project
 
@@ -50,11 +55,21 @@ class VercelChat:
     def routes(self) -> list[Route]:
         chat = "/api/chat/{session_id}"
         return [
-            Route("POST", "/api/chat", self.post, operations.POST_CHAT, refuse=sentence),
+            Route("POST", "/api/chat", self.post, operations.POST_CHAT, refuse=sentence, access=Access.CHAT),
             Route(
-                "GET", f"{chat}/stream", self.resume, operations.RESUME_CHAT, is_stream=True, refuse=sentence
+                "GET",
+                f"{chat}/stream",
+                self.resume,
+                operations.RESUME_CHAT,
+                is_stream=True,
+                refuse=sentence,
+                access=Access.READ,
+                # A chat that is not begun yet is asked for, and is no error: 204, and so is another's.
+                checks_session=True,
             ),
-            Route("POST", f"{chat}/stop", self.stop, operations.STOP_CHAT, refuse=sentence),
+            Route(
+                "POST", f"{chat}/stop", self.stop, operations.STOP_CHAT, refuse=sentence, access=Access.CHAT
+            ),
         ]
 
     async def post(self, http: Request) -> Response:
@@ -65,14 +80,17 @@ class VercelChat:
         request = WorkflowRequest(
             message_id=understood.message_id or new_message_id(),
             session_id=Token(body.id),
-            user_id="",
+            user_id=http[CALLER].user,
             message=clean_text(understood.message),
             context=_context(body, raw, understood),
             timestamp=iso(time.time()),
             correlation_id=http[REQUEST_ID],
         )
         await self._admission.admit(
-            request, may_be_known=understood.message_id is not None, traceparent=traceparent_of(http)
+            request,
+            caller=http[CALLER],
+            may_be_known=understood.message_id is not None,
+            traceparent=traceparent_of(http),
         )
         return await self._stream(http, request.session_id, request.message_id)
 
@@ -80,6 +98,8 @@ class VercelChat:
         """204: nothing is being answered."""
         session_id = token_in(http, "session_id")
         self._admission.check_broker()
+        if not await self._is_theirs(http, session_id):
+            return empty_response(204)
         unanswered = await self._history.unanswered(session_id)
         return await self._stream(http, session_id, unanswered[0]) if unanswered else empty_response(204)
 
@@ -90,6 +110,12 @@ class VercelChat:
         stopped = [each for each in unanswered if await self._stopping.stop(session_id, each)]
         answer: ChatStopped = {"stopped": [*stopped]}
         return json_response(answer)
+
+    async def _is_theirs(self, http: Request, session_id: Token) -> bool:
+        try:
+            return await self._ownership.is_theirs(http[CALLER], session_id)
+        except BrokerError as error:
+            raise Problem(503, "broker_away", "NATS is away.", retry_after_seconds=2) from error
 
     async def _stream(self, http: Request, session_id: Token, message_id: Token) -> Response:
         return await self._project(http, session_id, message_id, MessageStream(message_id), HEADERS)

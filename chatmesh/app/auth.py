@@ -1,0 +1,85 @@
+"""Who may call, in the words of the rooms that ask: of the configuration."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from cryptography.hazmat.primitives.serialization import load_pem_public_key
+
+from chatmesh.broker import Broker
+from chatmesh.config import Config
+from chatmesh.config.auth import JwtConfig
+from chatmesh.config.auth_rules import FAMILIES, is_loopback
+from chatmesh.errors import ConfigError
+from chatmesh.identity import FetchedKeys, FixedKey, KeyFile, SigningKeys, Tokens, TokenSettings
+from chatmesh.protocol.callers import Caller
+from chatmesh.telemetry import get_logger
+from chatmesh.web import Guard
+
+log = get_logger("app")
+
+_CLASSES = {"RSA": "RSAPublicKey", "EC": "EllipticCurvePublicKey", "Ed": "Ed"}
+"""Of a key for the family, as its class's name begins."""
+
+
+class Callers(Protocol):
+    """Knows callers by what they bring."""
+
+    async def identify(self, text: str) -> Caller: ...
+
+
+def callers(config: Config) -> Callers | None:
+    """None: nobody is asked. Raises ConfigError where a file can't be used."""
+    match config.auth.mode:
+        case "api_keys" if config.auth.keys_file is not None:
+            return KeyFile(config.auth.keys_file)
+        case "jwt":
+            return Tokens(token_settings(config.auth.jwt), _signing_keys(config.auth.jwt))
+    if not is_loopback(config.http.host):
+        log.warning("app.anybody_may_call", host=config.http.host, mend="auth.mode api_keys or jwt")
+    return None
+
+
+def guard(config: Config, broker: Broker, callers: Callers | None) -> Guard | None:
+    """What the server asks."""
+    return None if callers is None else Guard(callers.identify, broker.ownership.is_theirs)
+
+
+def opens_metrics(config: Config) -> bool:
+    """Whether `/metrics` asks nobody."""
+    chosen = config.auth.open_metrics
+    return is_loopback(config.http.host) if chosen is None else chosen
+
+
+def token_settings(jwt: JwtConfig) -> TokenSettings:
+    return TokenSettings(
+        jwt.algorithms,
+        jwt.issuer or "",
+        jwt.audience or "",
+        jwt.tenant_claim,
+        jwt.scope_claim,
+        jwt.tenant,
+        jwt.leeway_seconds,
+    )
+
+
+def _signing_keys(jwt: JwtConfig) -> SigningKeys:
+    if jwt.secret is not None:
+        return FixedKey(jwt.secret.get_secret_value())
+    if jwt.jwks_url is not None:
+        return FetchedKeys(jwt.jwks_url, algorithms=jwt.algorithms, refresh_seconds=jwt.jwks_refresh_seconds)
+    where = "auth.jwt.public_key_file"
+    try:
+        key = load_pem_public_key(
+            jwt.public_key_file.read_bytes() if jwt.public_key_file is not None else b""
+        )
+    except (OSError, ValueError, TypeError) as error:
+        raise ConfigError(
+            "the public key can't be read",
+            where=where,
+            mend="Expected a readable PEM file (BEGIN PUBLIC KEY).",
+        ) from error
+    family = FAMILIES[jwt.algorithms[0]]
+    if _CLASSES[family] not in type(key).__name__:
+        raise ConfigError(f"the key is no {family} key, and {jwt.algorithms[0]} needs one", where=where)
+    return FixedKey(key)
