@@ -4,6 +4,10 @@ from __future__ import annotations
 
 from typing import Protocol
 
+from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePublicKey
+from cryptography.hazmat.primitives.asymmetric.ed448 import Ed448PublicKey
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 from cryptography.hazmat.primitives.serialization import load_pem_public_key
 
 from chatmesh.broker import Broker
@@ -18,8 +22,12 @@ from chatmesh.web import Guard
 
 log = get_logger("app")
 
-_CLASSES = {"RSA": "RSAPublicKey", "EC": "EllipticCurvePublicKey", "Ed": "Ed"}
-"""Of a key for the family, as its class's name begins."""
+_CLASSES = {
+    "RSA": (RSAPublicKey,),
+    "EC": (EllipticCurvePublicKey,),
+    "Ed": (Ed25519PublicKey, Ed448PublicKey),
+}
+"""Of a key for the family."""
 
 
 class Callers(Protocol):
@@ -40,7 +48,7 @@ def callers(config: Config) -> Callers | None:
     return None
 
 
-def guard(config: Config, broker: Broker, callers: Callers | None) -> Guard | None:
+def guard(broker: Broker, callers: Callers | None) -> Guard | None:
     """What the server asks."""
     return None if callers is None else Guard(callers.identify, broker.ownership.is_theirs)
 
@@ -80,6 +88,6 @@ def _signing_keys(jwt: JwtConfig) -> SigningKeys:
             mend="Expected a readable PEM file (BEGIN PUBLIC KEY).",
         ) from error
     family = FAMILIES[jwt.algorithms[0]]
-    if _CLASSES[family] not in type(key).__name__:
+    if not isinstance(key, _CLASSES.get(family, ())):
         raise ConfigError(f"the key is no {family} key, and {jwt.algorithms[0]} needs one", where=where)
     return FixedKey(key)

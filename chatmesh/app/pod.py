@@ -77,7 +77,7 @@ def pod_tree(process: Process) -> tuple[list[Child], Server]:
     )
     process.announce(beacon)
     callers = auth.callers(config)
-    guard = auth.guard(config, broker, callers)
+    guard = auth.guard(broker, callers)
     server = _server(process, hub, streams, roster, guard)
     keeper = RosterKeeper(broker.connection, broker.heartbeats, roster, subjects.WORKER_HEARTBEATS)
     children = [
