@@ -91,6 +91,7 @@ PURE = (
     "operate/promises.py",
     "web/openapi.py",
     "identity/api_keys.py",
+    "identity/links.py",
     "config/auth_rules.py",
     "client/events.py",
     "client/outcome.py",
