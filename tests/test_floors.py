@@ -96,6 +96,7 @@ PURE = (
     "web/openapi.py",
     "client/answer.py",
     "identity/api_keys.py",
+    "identity/links.py",
     "config/auth_rules.py",
     "client/events.py",
     "client/outcome.py",

@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+import time
+from functools import partial
 from typing import Protocol
 
+from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePublicKey
+from cryptography.hazmat.primitives.asymmetric.ed448 import Ed448PublicKey
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 from cryptography.hazmat.primitives.serialization import load_pem_public_key
 
 from chatmesh.broker import Broker
@@ -11,15 +17,20 @@ from chatmesh.config import Config
 from chatmesh.config.auth import JwtConfig
 from chatmesh.config.auth_rules import FAMILIES, is_loopback
 from chatmesh.errors import ConfigError
-from chatmesh.identity import FetchedKeys, FixedKey, KeyFile, SigningKeys, Tokens, TokenSettings
+from chatmesh.identity import FetchedKeys, FixedKey, KeyFile, Links, SigningKeys, Tokens, TokenSettings
+from chatmesh.identity.links import SHARE
 from chatmesh.protocol.callers import Caller
 from chatmesh.telemetry import get_logger
-from chatmesh.web import Guard
+from chatmesh.web import EventTickets, Guard
 
 log = get_logger("app")
 
-_CLASSES = {"RSA": "RSAPublicKey", "EC": "EllipticCurvePublicKey", "Ed": "Ed"}
-"""Of a key for the family, as its class's name begins."""
+_CLASSES = {
+    "RSA": (RSAPublicKey,),
+    "EC": (EllipticCurvePublicKey,),
+    "Ed": (Ed25519PublicKey, Ed448PublicKey),
+}
+"""Of a key for the family."""
 
 
 class Callers(Protocol):
@@ -40,9 +51,34 @@ def callers(config: Config) -> Callers | None:
     return None
 
 
-def guard(config: Config, broker: Broker, callers: Callers | None) -> Guard | None:
+def links(config: Config) -> Links | None:
+    """What signs links and tickets; None where there is no secret, or nobody is asked."""
+    secret = config.auth.secret
+    return None if secret is None or config.auth.mode == "none" else Links(secret.get_secret_value())
+
+
+def guard(broker: Broker, callers: Callers | None, links: Links | None = None) -> Guard | None:
     """What the server asks."""
-    return None if callers is None else Guard(callers.identify, broker.ownership.is_theirs)
+    if callers is None:
+        return None
+    if links is None:
+        return Guard(callers.identify, broker.ownership.is_theirs)
+    known = callers.knows if isinstance(callers, KeyFile) else _everybody
+    return Guard(
+        partial(_identify, callers, links),
+        broker.ownership.is_theirs,
+        EventTickets(links, broker.spent.spend, known),
+    )
+
+
+async def _identify(callers: Callers, links: Links, text: str) -> Caller:
+    if text.startswith(f"{SHARE}."):
+        return links.reader(text, time.time())
+    return await callers.identify(text)
+
+
+def _everybody(_caller: Caller) -> bool:
+    return True
 
 
 def opens_metrics(config: Config) -> bool:
@@ -80,6 +116,6 @@ def _signing_keys(jwt: JwtConfig) -> SigningKeys:
             mend="Expected a readable PEM file (BEGIN PUBLIC KEY).",
         ) from error
     family = FAMILIES[jwt.algorithms[0]]
-    if _CLASSES[family] not in type(key).__name__:
+    if not isinstance(key, _CLASSES.get(family, ())):
         raise ConfigError(f"the key is no {family} key, and {jwt.algorithms[0]} needs one", where=where)
     return FixedKey(key)

@@ -81,7 +81,7 @@ class Mesh:
         """A worker's metrics are guarded like a pod's, where it is told how."""
         if auth.opens_metrics(self.config):
             return None
-        return auth.guard(self.config, self.broker, auth.callers(self.config))
+        return auth.guard(self.broker, auth.callers(self.config))
 
     def _probes(self) -> Service:
         """What a worker serves where it is told to serve HTTP: it has no sessions to show."""

@@ -8,13 +8,13 @@ from __future__ import annotations
 import time
 from functools import partial
 
+from chatmesh import identity
 from chatmesh.app import auth, parts
 from chatmesh.app.children import STOP_SECONDS, child, once
 from chatmesh.app.process import Process
 from chatmesh.hub import BroadcastInbox, EventStreams, Hub, HubSettings, Lookout, Mender, Pulse, ResponseInbox
 from chatmesh.hub.channel import Channel
 from chatmesh.hub.leaving import leave
-from chatmesh.identity import KeyFile
 from chatmesh.ingress import (
     Admission,
     ChatDoor,
@@ -24,6 +24,7 @@ from chatmesh.ingress import (
     IngressSettings,
     Intake,
     IntakeSettings,
+    Links,
     Repeats,
     Responses,
     Stopping,
@@ -78,8 +79,9 @@ def pod_tree(process: Process) -> tuple[list[Child], Server]:
     )
     process.announce(beacon)
     callers = auth.callers(config)
-    guard = auth.guard(config, broker, callers)
-    server = _server(process, hub, streams, roster, guard)
+    links = auth.links(config)
+    guard = auth.guard(broker, callers, links)
+    server = _server(process, hub, streams, roster, guard, links)
     keeper = RosterKeeper(broker.connection, broker.heartbeats, roster, subjects.WORKER_HEARTBEATS)
     children = [
         once("identity", IdentityGuard(broker.requests, subjects.pod_health(process.id), process.id)),
@@ -94,7 +96,7 @@ def pod_tree(process: Process) -> tuple[list[Child], Server]:
         child("beacon", beacon),
         child("server", server, drain_seconds=http.drain_wait_seconds + http.shutdown_seconds + STOP_SECONDS),
     ]
-    if isinstance(callers, KeyFile):
+    if isinstance(callers, identity.KeyFile):
         known = callers.knows
         callers.on_change(lambda: hub.recheck(known))
         # Before the server, which is the last one: it asks.
@@ -102,7 +104,14 @@ def pod_tree(process: Process) -> tuple[list[Child], Server]:
     return children, server
 
 
-def _server(process: Process, hub: Hub, streams: EventStreams, roster: Roster, guard: Guard | None) -> Server:
+def _server(
+    process: Process,
+    hub: Hub,
+    streams: EventStreams,
+    roster: Roster,
+    guard: Guard | None,
+    links: identity.Links | None,
+) -> Server:
     config, broker = process.config, process.broker
     limit = config.sessions.queue_limit
     stopping = Stopping(broker.queue, broker.transcript, queue_limit=limit)
@@ -154,6 +163,7 @@ def _server(process: Process, hub: Hub, streams: EventStreams, roster: Roster, g
         *door.routes,
         *responses.routes,
         *chat.routes,
+        *Links(broker.ownership, settings, links).routes,
         *streams.routes,
         *probe_routes(
             lambda: process.is_ready, lambda: process.status, open_metrics=auth.opens_metrics(config)

@@ -17,6 +17,7 @@ from chatmesh.broker.replies import Replies
 from chatmesh.broker.requests import RequestQueue
 from chatmesh.broker.retries import Retries
 from chatmesh.broker.sessions import Sessions
+from chatmesh.broker.spent import Spent
 from chatmesh.broker.storage import Storage
 from chatmesh.broker.streams import CONSUMER, REQUESTS, ConsumerSpec, StreamSettings
 from chatmesh.broker.transcript import Transcript
@@ -67,6 +68,7 @@ class Broker:
         self.sessions = Sessions(self.api, self.direct_get, self.queue, self.ownership)
         self.registry = Registry(self.direct_get, self.publisher)
         self.retries = Retries(self.direct_get, self.publisher)
+        self.spent = Spent(self.direct_get, self.publisher)
         self.heartbeats = Heartbeats(self.connection, self.direct_get)
         self.lease_book = LeaseBook(self.connection, self.direct_get)
 

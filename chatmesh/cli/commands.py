@@ -67,6 +67,8 @@ def parser() -> argparse.ArgumentParser:
     _add_usage(commands)
     _add_dlq(commands)
     _add_doctor(commands)
+    _add_keys(commands)
+    _add_token(commands)
     _add_chaos(commands)
     version = commands.add_parser("version", help="print the version")
     version.set_defaults(command=_lazy("chatmesh.cli.settings", "version"))
@@ -262,6 +264,55 @@ def _at_least_one(text: str) -> int:
     if number < 1:
         raise argparse.ArgumentTypeError(f"at least 1 is expected, got {number}")
     return number
+
+
+def _add_keys(commands: _Commands[argparse.ArgumentParser]) -> None:
+    keys = commands.add_parser("keys", help="API keys of auth.mode api_keys, in a file that pods read")
+    actions = keys.add_subparsers(title="actions", required=True, metavar="ACTION")
+    new = actions.add_parser("new", help="make one; its secret is printed once")
+    _add_caller(new)
+    new.add_argument(
+        "--expires", type=_argument("duration"), metavar="90d", help="after that it is void (never)"
+    )
+    listing = actions.add_parser("list", help="whose they are")
+    listing.add_argument("--json", action="store_true", help="as JSON")
+    revoke = actions.add_parser("revoke", help="remove one; its streams end within seconds")
+    revoke.add_argument("id", metavar="ID", help="as `list` shows it")
+    for action, function in ((new, "new_key"), (listing, "list_keys"), (revoke, "revoke_key")):
+        action.add_argument("--file", type=Path, required=True, metavar="FILE", help="the file of keys")
+        action.set_defaults(command=_lazy("chatmesh.cli.callers", function))
+
+
+def _add_token(commands: _Commands[argparse.ArgumentParser]) -> None:
+    token = commands.add_parser("token", help="make a token for development, with auth.jwt.secret")
+    _add_caller(token)
+    token.add_argument(
+        "--ttl", type=_argument("duration"), default=3600.0, metavar="1h", help="how long it is valid (1h)"
+    )
+    _add_settings(token)
+    token.set_defaults(command=_lazy("chatmesh.cli.callers", "token"))
+
+
+def _add_caller(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--user", required=True, metavar="USER", help="whose sessions they are")
+    parser.add_argument("--tenant", default="default", metavar="TENANT", help="of which customer (default)")
+    parser.add_argument(
+        "--scopes",
+        type=_argument("scopes"),
+        default="chat,read",
+        metavar="chat,read",
+        help="chat, read, operate",
+    )
+
+
+def _argument(name: str) -> Callable[[str], object]:
+    """A type of an argument, imported when one is given."""
+
+    def parse(text: str) -> object:
+        value: object = getattr(import_module("chatmesh.cli.callers"), name)(text)
+        return value
+
+    return parse
 
 
 def _add_doctor(commands: _Commands[argparse.ArgumentParser]) -> None:

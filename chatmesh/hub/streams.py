@@ -105,16 +105,23 @@ class EventStreams:
                     session_id, message_id, text, from_start=request.query.get("from") == "start"
                 ),
             )
+            if whose is Whose.NOBODYS and await self._has_begun(session_id):
+                # Just now; or without a card, in former times or by a foreign pod: then it is nobody's for good.
+                whose = await self._ownership.look(request[CALLER], session_id)
+                whose = Whose.OTHERS if whose is Whose.NOBODYS else whose
         except BrokerError:
             return await self._come_back(request)
         if whose is Whose.OTHERS:
             raise unknown_session()
         if whose is Whose.NOBODYS:
-            # Waits for it to begin. What there is all the same, of former times or foreign pods, is nobody's to see.
+            # Waits for it to begin.
             start = Start(START, 1, floor=start.floor if start is not None else 0)
         if start is None:
             return empty_response(204)
         return await self._serve(request, session_id, message_id, start)
+
+    async def _has_begun(self, session_id: Token) -> bool:
+        return (await self._transcript.session(session_id, seconds=READ_SECONDS)).claim is not None
 
     async def inline(
         self, request: Request, session_id: Token, message_id: Token, headers: Mapping[str, str]

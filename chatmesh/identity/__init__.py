@@ -5,6 +5,7 @@ In: what a request carries. Out: a caller, or NotKnownError. Knows no HTTP but f
 
 from chatmesh.identity.api_keys import ApiKey, mint, parse_keys, render_keys
 from chatmesh.identity.key_file import KeyFile
+from chatmesh.identity.links import Links
 from chatmesh.identity.refusal import NotKnownError
 from chatmesh.identity.signing_keys import FetchedKeys, FixedKey, SigningKeys
 from chatmesh.identity.tokens import Tokens, TokenSettings, make_token
@@ -14,6 +15,7 @@ __all__ = [
     "FetchedKeys",
     "FixedKey",
     "KeyFile",
+    "Links",
     "NotKnownError",
     "SigningKeys",
     "TokenSettings",

@@ -7,6 +7,7 @@ from chatmesh.ingress.admission import Admission
 from chatmesh.ingress.erasing import Erasing
 from chatmesh.ingress.history import History
 from chatmesh.ingress.intake import Intake, IntakeSettings
+from chatmesh.ingress.links import Links
 from chatmesh.ingress.openai import ChatDoor
 from chatmesh.ingress.reading import IngressSettings
 from chatmesh.ingress.repeats import Repeats
@@ -24,6 +25,7 @@ __all__ = [
     "IngressSettings",
     "Intake",
     "IntakeSettings",
+    "Links",
     "Repeats",
     "Responses",
     "Stopping",

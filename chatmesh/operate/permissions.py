@@ -41,6 +41,7 @@ POD = ALL + Needs(
         f"$JS.API.STREAM.MSG.GET.{SESSIONS}",
         "chat.registry.*.{id}",
         "chat.registry.~retry.*",
+        "chat.registry.~ticket.*",
         "chat.pod.{id}.heartbeat",
         "chat.pod.{id}.health",
     ),

@@ -60,6 +60,8 @@ RETRY_ALL = "chat.registry.~retry.*"
 """Part of the registry, and of no session: a `~` stands in no identifier."""
 CARD_ALL = "chat.card.*"
 OWNED_ALL = "chat.owned.*.*"
+SPENT_ALL = "chat.registry.~ticket.*"
+"""The same."""
 DEAD_LETTERS_ALL = "chat.dead.*"
 WORKER_LEASES = "chat.worker.*.leases"
 
@@ -119,9 +121,14 @@ def retry(key: Token) -> str:
     return f"chat.registry.~retry.{key}"
 
 
-def is_retry(subject: str) -> bool:
-    """Whether a subject of `REGISTRY_ALL` tells of a request, and of no session's readers."""
-    return third_token(subject) == "~retry"
+def spent(ticket_id: Token) -> str:
+    """That a ticket was used."""
+    return f"chat.registry.~ticket.{ticket_id}"
+
+
+def is_no_session(subject: str) -> bool:
+    """Whether a subject of `REGISTRY_ALL` tells of a request or a ticket, and of no session's readers."""
+    return third_token(subject).startswith("~")
 
 
 def card(session_id: Token) -> str:

@@ -102,7 +102,7 @@ class Router(Listener):
         return subjects.REGISTRY_ALL
 
     async def on_message(self, message: Msg) -> None:
-        if subjects.is_retry(message.subject):
+        if subjects.is_no_session(message.subject):
             return
         change = Holder.decode(message.subject, message.data)
         if change is None and message.data:

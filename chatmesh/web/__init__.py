@@ -17,10 +17,12 @@ from chatmesh.web.request import (
 )
 from chatmesh.web.server import Route, Server, ServerSettings
 from chatmesh.web.sink import EventSink, NoSink, Sink, cut
+from chatmesh.web.tickets import EventTickets
 
 __all__ = [
     "CALLER",
     "EventSink",
+    "EventTickets",
     "Guard",
     "NoSink",
     "Problem",

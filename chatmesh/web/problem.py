@@ -24,6 +24,7 @@ _TITLES = {
     429: "Too many",
     431: "Head too large",
     500: "Internal error",
+    501: "Not set up",
     503: "Not available now",
     504: "Outcome unknown",
 }

@@ -45,6 +45,15 @@ streams:
   registry_max_bytes: 67108864
 http:
   {enabled: null, host: 127.0.0.1, port: 8080, max_body_bytes: 1048576, allowed_origins: [], allowed_hosts: null, request_timeout_seconds: 30, drain_wait_seconds: 0, shutdown_seconds: 10}
+auth:
+  mode: none
+  allow_anonymous: false
+  keys_file: null
+  secret: null
+  secret_file: null
+  open_metrics: null
+  jwt:
+    {algorithms: [RS256], issuer: null, audience: null, secret: null, secret_file: null, public_key_file: null, jwks_url: null, jwks_refresh_seconds: 3600, tenant_claim: tenant, tenant: null, scope_claim: scope, leeway_seconds: 10}
 sse: {keepalive_seconds: 15, max_buffer_bytes: 262144, max_connections: 10000, write_timeout_seconds: 30}
 sessions: {on_busy: queue, queue_limit: 100, history_turns: 50, history_tokens: 32000}
 worker:

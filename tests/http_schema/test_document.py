@@ -100,6 +100,8 @@ def test_native_calls_are_all_there(document: dict[str, Any]) -> None:
         f"GET {session}/messages/{{message_id}}",
         f"DELETE {session}/messages/{{message_id}}",
         f"GET {session}/events",
+        f"POST {session}/ticket",
+        f"POST {session}/share",
         "GET /v1/sessions",
         f"DELETE {session}",
         "GET /healthz",
@@ -116,7 +118,7 @@ def test_calls_of_openais_clients_are_there_with_errors_in_their_shape(document:
     chat = document["paths"]["/v1/chat/completions"]["post"]["responses"]
     assert set(chat["200"]["content"]) == {"application/json", "text/event-stream"}
     assert chat["404"]["content"]["application/json"]["schema"]["allOf"][1] == {
-        "properties": {"error": {"properties": {"code": {"enum": ["model_not_found"]}}}}
+        "properties": {"error": {"properties": {"code": {"enum": ["model_not_found", "unknown_session"]}}}}
     }
     # What is no HTTP is told before it is known whom it is for.
     assert set(chat["400"]["content"]) == {"application/json", "application/problem+json"}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -11,6 +12,7 @@ from chatmesh.errors import ProtocolError
 from chatmesh.ingress.openai.bodies import parse_chat
 from chatmesh.ingress.openai.mapping import message_and_context, prompt_tokens, split
 from chatmesh.ingress.repeats import is_retry, retry_key
+from chatmesh.protocol.callers import ANYBODY
 from chatmesh.protocol.jsontext import MAX_DEPTH
 from chatmesh.protocol.messages import WorkflowRequest
 from chatmesh.protocol.tokens import Token
@@ -115,14 +117,19 @@ def test_retry_is_what_says_that_it_is_one(count: str | None, expected: bool) ->
 def test_only_the_same_body_of_the_same_caller_in_the_same_session_is_the_same() -> None:
     ann = {"Authorization": "Bearer a"}
     keys = [
-        retry_key("/p", ann, "u", Token("s"), b"{}"),
-        retry_key("/p", {}, "u", Token("s"), b"{}"),
-        retry_key("/p", ann, "us", None, b"{}"),
-        retry_key("/p", ann, "u", None, b"{}"),
-        retry_key("/p", ann, "u", Token("s"), b"{} "),
-        retry_key("/q", ann, "u", Token("s"), b"{}"),
+        retry_key("/p", ann, ANYBODY, "u", Token("s"), b"{}"),
+        retry_key("/p", {}, ANYBODY, "u", Token("s"), b"{}"),
+        retry_key("/p", ann, ANYBODY, "us", None, b"{}"),
+        retry_key("/p", ann, ANYBODY, "u", None, b"{}"),
+        retry_key("/p", ann, ANYBODY, "u", Token("s"), b"{} "),
+        retry_key("/q", ann, ANYBODY, "u", Token("s"), b"{}"),
     ]
     assert len(set(keys)) == len(keys)
     assert keys[0] == retry_key(
-        "/p", {"Authorization": "Bearer a", "x-stainless-retry-count": "1"}, "u", Token("s"), b"{}"
+        "/p", {"Authorization": "Bearer a", "x-stainless-retry-count": "1"}, ANYBODY, "u", Token("s"), b"{}"
     )
+    # One who is known may come with a fresh token, and is another one than somebody of the same name elsewhere.
+    here, there = (replace(ANYBODY, tenant=tenant, user="u") for tenant in ("a", "b"))
+    fresh = {"Authorization": "Bearer fresh"}
+    assert retry_key("/p", ann, here, "u", None, b"{}") == retry_key("/p", fresh, here, "u", None, b"{}")
+    assert retry_key("/p", ann, here, "u", None, b"{}") != retry_key("/p", ann, there, "u", None, b"{}")
