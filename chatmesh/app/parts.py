@@ -12,6 +12,7 @@ from chatmesh.config.models import ModelConfig
 from chatmesh.devbroker import EmbeddedServer
 from chatmesh.devbroker.service import EmbeddedBroker
 from chatmesh.errors import ConfigError
+from chatmesh.ingress.limits import LimitSettings
 from chatmesh.protocol.model_names import is_pattern
 from chatmesh.protocol.spend import Price
 from chatmesh.protocol.tokens import Token
@@ -80,6 +81,18 @@ def server_settings(config: Config) -> ServerSettings:
         drain_wait_seconds=http.drain_wait_seconds,
         shutdown_seconds=http.shutdown_seconds,
         origins=_origins(config),
+        max_connections_per_address=config.limits.connections_per_address,
+    )
+
+
+def limit_settings(config: Config) -> LimitSettings:
+    limits = config.limits
+    return LimitSettings(
+        limits.history_messages,
+        limits.user_messages_per_minute,
+        limits.tenant_messages_per_minute,
+        limits.user_answers,
+        limits.tenant_answers,
     )
 
 

@@ -12,6 +12,7 @@ from chatmesh import identity
 from chatmesh.app import auth, parts
 from chatmesh.app.children import STOP_SECONDS, child, once
 from chatmesh.app.process import Process
+from chatmesh.broker import Backlog
 from chatmesh.hub import BroadcastInbox, EventStreams, Hub, HubSettings, Lookout, Mender, Pulse, ResponseInbox
 from chatmesh.hub.channel import Channel
 from chatmesh.hub.leaving import leave
@@ -20,10 +21,12 @@ from chatmesh.ingress import (
     ChatDoor,
     Erasing,
     History,
+    InFlight,
     Ingress,
     IngressSettings,
     Intake,
     IntakeSettings,
+    Limits,
     Links,
     Repeats,
     Responses,
@@ -53,6 +56,7 @@ def pod_tree(process: Process) -> tuple[list[Child], Server]:
     hub_settings = HubSettings(
         max_connections=config.sse.max_connections,
         max_buffer_bytes=config.sse.max_buffer_bytes,
+        max_readers_per_session=config.limits.readers_per_session,
         keepalive_seconds=config.sse.keepalive_seconds,
     )
     hub = Hub(broker.transcript, hub_settings, mending)
@@ -124,6 +128,7 @@ def _server(
         ),
         stopping,
         broker.ownership,
+        Limits(parts.limit_settings(config), InFlight(Backlog(broker.api), broker.cards)),
         pod_id=process.id,
         default_model=config.default_model,
         expect=hub.expect,

@@ -7,6 +7,7 @@ reader or a model is.
 from nats.aio.msg import Msg
 
 from chatmesh.broker.api import ApiError, JetStreamApi, Requests
+from chatmesh.broker.backlog import Backlog
 from chatmesh.broker.cards import Cards
 from chatmesh.broker.connection import Address, Connection, Denial
 from chatmesh.broker.direct_get import DirectGet, Stored
@@ -30,6 +31,7 @@ __all__ = [
     "REQUESTS",
     "Address",
     "ApiError",
+    "Backlog",
     "Broker",
     "Cards",
     "Connection",

@@ -115,16 +115,19 @@ class JetStreamApi:
             if message is not None or is_refused or again >= deadline:
                 return message
 
-    async def subjects(self, stream: str, pattern: str) -> list[str]:
-        """Those of the messages in `stream` that match, in no order; about 50 bytes each from the broker."""
-        names: list[str] = []
+    async def subjects(self, stream: str, pattern: str) -> dict[str, int]:
+        """Those of the messages in `stream` that match, in no order, and how many messages each has; about 50 bytes each from
+        the broker."""
+        counts: dict[str, int] = {}
+        offset = 0
         while True:
-            about = {"subjects_filter": pattern, "offset": len(names)}
+            about = {"subjects_filter": pattern, "offset": offset}
             info = await self.call(f"STREAM.INFO.{stream}", about)
             found = info["state"].get("subjects") or {}
-            names += found
-            if not found or len(names) >= int(info.get("total", 0)):
-                return names
+            counts |= found
+            offset += len(found)
+            if not found or offset >= int(info.get("total", 0)):
+                return counts
 
     async def is_available(self) -> bool:
         """Whether JetStream answers at all."""

@@ -11,6 +11,7 @@ from typing import Any
 
 from chatmesh.config.auth_rules import broken_in_auth
 from chatmesh.config.broken import Broken
+from chatmesh.config.limits import OF_CALLERS
 from chatmesh.config.model_rules import broken_in_models
 
 SECRET_KEYS = (
@@ -36,10 +37,21 @@ def broken_rules(values: Mapping[str, Any]) -> Iterator[Broken]:
     if isinstance(nats, Mapping):
         yield from broken_in_nats(nats)
     yield from broken_in_auth(values)
+    yield from _broken_in_limits(values)
     demo, models = values.get("demo"), values.get("models")
     if isinstance(models, Mapping):
         is_off = isinstance(demo, Mapping) and demo.get("enabled") is False
         yield from broken_in_models(models, has_demo=not is_off)
+
+
+def _broken_in_limits(values: Mapping[str, Any]) -> Iterator[Broken]:
+    """Where nobody is asked who is calling, all users are one."""
+    limits, auth = values.get("limits"), values.get("auth")
+    mode = auth.get("mode", "none") if isinstance(auth, Mapping) else "none"
+    if isinstance(limits, Mapping) and mode == "none":
+        for key in OF_CALLERS:
+            if limits.get(key) is not None:
+                yield Broken(("limits", key), "expected auth.mode: api_keys or jwt beside it, got none")
 
 
 def broken_in_nats(nats: Mapping[str, Any]) -> Iterator[Broken]:

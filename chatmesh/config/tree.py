@@ -16,6 +16,7 @@ from chatmesh.config.auth import AuthConfig
 from chatmesh.config.broken import RULE_BROKEN
 from chatmesh.config.connection import NatsConfig
 from chatmesh.config.identity import default_id
+from chatmesh.config.limits import LimitsConfig
 from chatmesh.config.model_rules import BUILT_IN_MODELS
 from chatmesh.config.models import ModelConfig, Models, demo_only, plain
 from chatmesh.config.rules import broken_rules
@@ -71,6 +72,7 @@ class Config(Section):
     http: HttpConfig = Field(default_factory=HttpConfig, description="The web server of a pod.")
     auth: AuthConfig = Field(default_factory=AuthConfig, description="Who may call.")
     sse: SseConfig = Field(default_factory=SseConfig, description="Streams to readers.")
+    limits: LimitsConfig = Field(default_factory=LimitsConfig, description="How much at a time.")
     sessions: SessionsConfig = Field(
         default_factory=SessionsConfig, description="One answer at a time in a session."
     )
@@ -115,6 +117,7 @@ class Config(Section):
             "roles": self.roles,
             "http": self.http.model_dump(),
             "auth": self.auth.model_dump(),
+            "limits": self.limits.model_dump(),
         }
         for problem in broken_rules(values):
             raise PydanticCustomError(RULE_BROKEN, "{text}", {"text": problem.message})

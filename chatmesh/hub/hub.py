@@ -26,6 +26,7 @@ class HubSettings:
     max_connections: int
     max_buffer_bytes: int
     keepalive_seconds: float
+    max_readers_per_session: int | None = None
 
 
 class Hub:
@@ -94,9 +95,15 @@ class Hub:
         self.rounds.remove(reader)
         metrics.readers.set(len(self.readers))
 
-    @property
-    def is_full(self) -> bool:
-        return len(self.readers) >= self.settings.max_connections
+    def is_full(self, session_id: Token) -> bool:
+        """Whether one more reader of the session is one too many, of all or of its own."""
+        if len(self.readers) >= self.settings.max_connections:
+            return True
+        channel, most = self._channels.get(session_id), self.settings.max_readers_per_session
+        is_crowded = most is not None and channel is not None and channel.readers >= most
+        if is_crowded:
+            metrics.limited.labels("session_readers").inc()
+        return is_crowded
 
     def on_record(self, record: Record) -> None:
         channel = self._channels.get(record.session_id)

@@ -25,6 +25,7 @@ from chatmesh.protocol.tokens import Token, token
 from chatmesh.telemetry import get_logger
 from chatmesh.web import (
     CALLER,
+    CROWDED,
     EventSink,
     NoSink,
     Problem,
@@ -86,6 +87,7 @@ class EventStreams:
                 access=Access.READ,
                 by_ticket=True,
                 checks_session=True,
+                says_come_back=True,
             ),
         ]
 
@@ -95,7 +97,8 @@ class EventStreams:
         """`GET /v1/sessions/{session_id}/events`. Never 4xx or 5xx for a state that passes: a browser's EventSource
         gives up for good on any status but 200."""
         session_id, message_id = _ids(request)
-        if not self._is_ready() or self._hub.is_leaving or self._hub.is_full:
+        is_refused = CROWDED in request or self._hub.is_full(session_id)
+        if is_refused or not self._is_ready() or self._hub.is_leaving:
             return await self._come_back(request)
         text = request.headers.get("Last-Event-ID") or request.query.get("last_event_id")
         try:

@@ -6,7 +6,9 @@ In: HTTP. Out: requests in the work queue, problem answers, history.
 from chatmesh.ingress.admission import Admission
 from chatmesh.ingress.erasing import Erasing
 from chatmesh.ingress.history import History
+from chatmesh.ingress.in_flight import InFlight
 from chatmesh.ingress.intake import Intake, IntakeSettings
+from chatmesh.ingress.limits import Limits
 from chatmesh.ingress.links import Links
 from chatmesh.ingress.openai import ChatDoor
 from chatmesh.ingress.reading import IngressSettings
@@ -21,10 +23,12 @@ __all__ = [
     "ChatDoor",
     "Erasing",
     "History",
+    "InFlight",
     "Ingress",
     "IngressSettings",
     "Intake",
     "IntakeSettings",
+    "Limits",
     "Links",
     "Repeats",
     "Responses",

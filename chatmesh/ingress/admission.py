@@ -11,6 +11,7 @@ from collections.abc import Callable
 from chatmesh.broker import Ownership
 from chatmesh.errors import BrokerError, CapacityError, StorageFullError
 from chatmesh.ingress.intake import RETRY_AFTER_SECONDS, Accepted, Intake
+from chatmesh.ingress.limits import Limits
 from chatmesh.ingress.refusals import storage_full
 from chatmesh.ingress.stopping import Stopping
 from chatmesh.protocol import trace
@@ -37,6 +38,7 @@ class Admission:
         intake: Intake,
         stopping: Stopping,
         ownership: Ownership,
+        limits: Limits,
         *,
         pod_id: Token,
         default_model: str,
@@ -49,6 +51,7 @@ class Admission:
         self._intake = intake
         self._stopping = stopping
         self._ownership = ownership
+        self._limits = limits
         self._pod_id = pod_id
         self._default_model = default_model
         self._expect = expect
@@ -93,12 +96,18 @@ class Admission:
         began = time.monotonic()
         self._check_model(request)
         self._check_size(request)
+        self._limits.check_history(request)
         self.check_broker()
-        await self._begin(caller, request.session_id)
-        accepted = await self._intake.accept(request, may_be_known=may_be_known, traceparent=traceparent)
+        refusal = await self._refusal(caller, request, may_be_known=may_be_known)
+        if refusal is None:
+            await self._begin(caller, request.session_id)
+        accepted = await self._intake.accept(
+            request, may_be_known=may_be_known, traceparent=traceparent, refusal=refusal
+        )
         if accepted.interrupts:
             await self._stopping.interrupt(request.session_id, request.message_id)
         if not accepted.is_duplicate:
+            self._limits.took(caller)
             self._expect(request.session_id, request.message_id)
         log.info(
             "ingress.accepted",
@@ -111,6 +120,21 @@ class Admission:
             latency_ms=round((time.monotonic() - began) * 1000, 1),
         )
         return accepted
+
+    async def _refusal(
+        self, caller: Caller, request: WorkflowRequest, *, may_be_known: bool
+    ) -> Problem | None:
+        """Why nothing new of the caller's is taken. Raised at once, but for a message of a session of theirs that may have
+        been accepted before: one who repeats it is told."""
+        try:
+            refusal = await self._limits.refusal(caller)
+            if refusal is None:
+                return None
+            if may_be_known and await self._ownership.is_theirs(caller, request.session_id):
+                return refusal
+        except BrokerError as error:
+            raise _away_for_limits() from error
+        raise refusal
 
     async def _begin(self, caller: Caller, session_id: Token) -> None:
         """Before the message is stored, so that there is nothing in a session that nobody owns."""
@@ -145,3 +169,12 @@ class Admission:
             raise Problem(
                 413, "too_large", f"The message takes {size} bytes on its way; the broker takes {most}."
             )
+
+
+def _away_for_limits() -> Problem:
+    return Problem(
+        503,
+        "broker_away",
+        "Nothing was accepted: how much is under way could not be read.",
+        retry_after_seconds=RETRY_AFTER_SECONDS,
+    )

@@ -67,14 +67,23 @@ class Intake:
         self._settings = settings
         self._full = full
 
-    async def accept(self, request: WorkflowRequest, *, may_be_known: bool, traceparent: str) -> Accepted:
+    async def accept(
+        self,
+        request: WorkflowRequest,
+        *,
+        may_be_known: bool,
+        traceparent: str,
+        refusal: Problem | None = None,
+    ) -> Accepted:
         """Returns once JetStream has the message, which is of that trace from then on. `may_be_known`: its id came from the client, so it may have been sent
-        before, minutes or days ago. Raises Problem."""
+        before, minutes or days ago. `refusal`: why nothing new is taken of this caller. Raises Problem."""
         try:
             if may_be_known and (accepted := await self._answered(request)) is not None:
                 return accepted
             if (full := self._full()) is not None:
-                return await self._accept_known(request, full, may_be_known=may_be_known)
+                refusal = storage_full(f"Nothing was accepted: {full} is nearly full.")
+            if refusal is not None:
+                return await self._accept_known(request, refusal, may_be_known=may_be_known)
             try:
                 ack = await self._queue.submit(
                     request, only_if_free=True, seconds=ACCEPT_SECONDS, traceparent=traceparent
@@ -87,11 +96,13 @@ class Intake:
             raise _refused(error, request) from error
         return self._took(request)
 
-    async def _accept_known(self, request: WorkflowRequest, full: str, *, may_be_known: bool) -> Accepted:
-        """Nothing new is taken: what room is left is for the answers that run. What was accepted before, was."""
+    async def _accept_known(
+        self, request: WorkflowRequest, refusal: Problem, *, may_be_known: bool
+    ) -> Accepted:
+        """Nothing new is taken. What was accepted before, was."""
         if may_be_known and (accepted := self._same_of(request, await self._queued(request))) is not None:
             return accepted
-        raise storage_full(f"Nothing was accepted: {full} is nearly full.")
+        raise refusal
 
     async def _accept_busy(self, request: WorkflowRequest, traceparent: str) -> Accepted:
         """Something of the session is queued or running: perhaps this very message."""

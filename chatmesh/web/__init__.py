@@ -8,6 +8,7 @@ from chatmesh.web.guard import Guard, unknown_response, unknown_session
 from chatmesh.web.problem import Problem
 from chatmesh.web.request import (
     CALLER,
+    CROWDED,
     Request,
     Response,
     empty_response,
@@ -21,6 +22,7 @@ from chatmesh.web.tickets import EventTickets
 
 __all__ = [
     "CALLER",
+    "CROWDED",
     "EventSink",
     "EventTickets",
     "Guard",

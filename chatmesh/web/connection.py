@@ -42,6 +42,7 @@ class Connection(web.RequestHandler):
         "_whole",
         "_wire",
         "_written",
+        "address",
     )
 
     def __init__(
@@ -58,6 +59,8 @@ class Connection(web.RequestHandler):
         self._reaper = reaper
         self._on_open = on_open
         self._on_closed = on_closed
+        self.address = ""
+        """Of the client, without its port; a proxy's, where there is one."""
         self._wire: asyncio.Transport | None = None
         """The transport from the first moment to the last; aiohttp forgets its own when it begins to close it."""
         self._written = 0
@@ -79,6 +82,8 @@ class Connection(web.RequestHandler):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)
         self._wire = self.transport
+        peer = transport.get_extra_info("peername")
+        self.address = str(peer[0]) if isinstance(peer, tuple) else ""
         outgoing.bound(transport)
         self._on_open(self)
         self._reaper.expect(self)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from contextlib import suppress
 
 from chatmesh.telemetry import get_logger, metrics
@@ -15,8 +16,11 @@ log = get_logger("web")
 class Connections:
     """Each adds itself and discards itself."""
 
-    def __init__(self, write_timeout_seconds: float) -> None:
+    def __init__(self, write_timeout_seconds: float, max_per_address: int | None = None) -> None:
+        """Past `max_per_address` an address is crowded; past twice as many a connection is cut at once."""
         self._write_timeout_seconds = write_timeout_seconds
+        self._max_per_address = max_per_address
+        self._of_address: Counter[str] = Counter()
         self._pause_seconds = pause_seconds(write_timeout_seconds)
         self._open: set[Connection] = set()
         self._none_left = asyncio.Event()
@@ -25,8 +29,20 @@ class Connections:
     def add(self, connection: Connection) -> None:
         self._open.add(connection)
         self._none_left.clear()
+        self._of_address[connection.address] += 1
+        most = self._max_per_address
+        if most is not None and self._of_address[connection.address] > 2 * most:
+            metrics.limited.labels("address").inc()
+            connection.cut()
+
+    def is_crowded(self, address: str) -> bool:
+        return self._max_per_address is not None and self._of_address[address] > self._max_per_address
 
     def discard(self, connection: Connection) -> None:
+        if connection in self._open:
+            self._of_address[connection.address] -= 1
+            if not self._of_address[connection.address]:
+                del self._of_address[connection.address]
         self._open.discard(connection)
         if not self._open:
             self._none_left.set()

@@ -25,6 +25,9 @@ MORE_HEADERS = web.RequestKey("more_headers", dict[str, str])
 CALLER = web.RequestKey("caller", Caller)
 """Who is calling: there for every handler."""
 
+CROWDED = web.RequestKey("crowded", bool)
+"""Its address has too many connections, and its route says so itself."""
+
 SET_COOKIE = web.RequestKey("set_cookie", str)
 """A cookie to be set by the answer, whatever kind it is."""
 

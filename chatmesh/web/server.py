@@ -26,6 +26,7 @@ from chatmesh.web.problem import Problem, from_http_exception
 from chatmesh.web.reaper import Reaper
 from chatmesh.web.request import (
     CALLER,
+    CROWDED,
     MORE_HEADERS,
     REQUEST_ID,
     SET_COOKIE,
@@ -47,6 +48,9 @@ BACKLOG = 4096
 LINGER_SECONDS = 5.0
 """How long the rest of a body that nobody wants is read away, so that its sender gets to read the answer."""
 
+CROWDED_SECONDS = 5
+"""Before one comes back whose address has too many connections."""
+
 CANCEL_SECONDS = 1.0
 """What a handler gets to end after its connection was cut."""
 
@@ -59,7 +63,8 @@ class Route:
     stream, which has no end to measure. `operation` is its documentation; None: no part of the API. `refuse` makes the
     answer of every failure at the path, and at what lies below its parameters. `access`: who is let in, where callers are
     told apart; nobody, unless it says otherwise. `by_ticket`: a ticket will do. `checks_session`: the handler itself sees
-    whose the session is, since it may begin it, or wait for it."""
+    whose the session is, since it may begin it, or wait for it. `says_come_back`: it is asked even where its client has too
+    many connections (`CROWDED`), since it has another answer for that than a 429."""
 
     method: str
     path: str
@@ -70,6 +75,7 @@ class Route:
     access: Access = Access.NOBODY
     by_ticket: bool = False
     checks_session: bool = False
+    says_come_back: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +90,7 @@ class ServerSettings:
     drain_wait_seconds: float
     shutdown_seconds: float
     origins: Origins = field(default_factory=Origins)
+    max_connections_per_address: int | None = None
 
 
 async def nobody_to_tell() -> None:
@@ -114,6 +121,7 @@ class Server(Service):
         ]
         self._leave = leave
         self._draining = asyncio.Event()
+        self._connections = Connections(settings.write_timeout_seconds, settings.max_connections_per_address)
         self.port = settings.port
 
     @property
@@ -131,7 +139,7 @@ class Server(Service):
         )
         await runner.setup()
         reaper = Reaper(self._settings.request_timeout_seconds, Connection.close_late)
-        connections = Connections(self._settings.write_timeout_seconds)
+        connections = self._connections
         try:
             listener = await self._listen(runner, connections, reaper)
             started()
@@ -212,6 +220,7 @@ class Server(Service):
         guard = self._guard
 
         async def handler(request: Request) -> Response:
+            self._check_address(request, route)
             if guard is None:
                 request[CALLER] = ANYBODY
             else:
@@ -221,6 +230,22 @@ class Server(Service):
             return await route.handler(request)
 
         return handler
+
+    def _check_address(self, request: Request, route: Route) -> None:
+        """Problem 429 `too_many_connections`."""
+        connection = request.protocol
+        if not isinstance(connection, Connection) or not self._connections.is_crowded(connection.address):
+            return
+        metrics.limited.labels("address").inc()
+        if not route.says_come_back:
+            raise Problem(
+                429,
+                "too_many_connections",
+                "Too many connections come from this address.",
+                retry_after_seconds=CROWDED_SECONDS,
+                headers={"Connection": "close"},
+            )
+        request[CROWDED] = True
 
     @web.middleware
     async def _last_answers(self, request: Request, handler: Handler) -> Response:
