@@ -22,6 +22,7 @@ from chatmesh.identity.links import SHARE
 from chatmesh.protocol.callers import Caller
 from chatmesh.telemetry import get_logger
 from chatmesh.web import EventTickets, Guard
+from chatmesh.web.origins import Origins
 
 log = get_logger("app")
 
@@ -57,8 +58,10 @@ def links(config: Config) -> Links | None:
     return None if secret is None or config.auth.mode == "none" else Links(secret.get_secret_value())
 
 
-def guard(broker: Broker, callers: Callers | None, links: Links | None = None) -> Guard | None:
-    """What the server asks."""
+def guard(
+    broker: Broker, callers: Callers | None, links: Links | None = None, origins: Origins | None = None
+) -> Guard | None:
+    """What the server asks. `origins`: whose pages may bring a ticket; of our own only, without it."""
     if callers is None:
         return None
     if links is None:
@@ -67,7 +70,7 @@ def guard(broker: Broker, callers: Callers | None, links: Links | None = None) -
     return Guard(
         partial(_identify, callers, links),
         broker.ownership.is_theirs,
-        EventTickets(links, broker.spent.spend, known),
+        EventTickets(links, broker.spent.spend, known, origins or Origins()),
     )
 
 

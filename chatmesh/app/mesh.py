@@ -13,6 +13,7 @@ from chatmesh.app.worker import worker_tree
 from chatmesh.broker import Broker
 from chatmesh.config import Config
 from chatmesh.devbroker.service import EmbeddedBroker
+from chatmesh.identity import KeyFile
 from chatmesh.kernel import Child, Service, Supervisor
 from chatmesh.protocol.tokens import Token, token
 from chatmesh.web import Guard, Server
@@ -65,7 +66,11 @@ class Mesh:
             drain_seconds = http.drain_wait_seconds + http.shutdown_seconds + SUBTREE_SECONDS
             children.append(nested("pod", self._pod, drain_seconds=drain_seconds))
         elif config.serves_http:
-            children.append(child("server", self._probes()))
+            # A worker's metrics are guarded like a pod's.
+            callers = None if auth.opens_metrics(config) else auth.callers(config)
+            if isinstance(callers, KeyFile):
+                children.append(child("keys", callers))
+            children.append(child("server", self._probes(auth.guard(self.broker, callers))))
         return children
 
     def _broker(self) -> list[Child]:
@@ -77,13 +82,7 @@ class Mesh:
         children, self.server = pod_tree(self.process)
         return children
 
-    def _guard(self) -> Guard | None:
-        """A worker's metrics are guarded like a pod's, where it is told how."""
-        if auth.opens_metrics(self.config):
-            return None
-        return auth.guard(self.broker, auth.callers(self.config))
-
-    def _probes(self) -> Service:
+    def _probes(self, guard: Guard | None) -> Service:
         """What a worker serves where it is told to serve HTTP: it has no sessions to show."""
         routes = probe_routes(
             lambda: self.is_ready,
@@ -92,5 +91,5 @@ class Mesh:
         )
         # No load balancer sends it messages, and the worker's own drain begins after it.
         settings = replace(parts.server_settings(self.config), drain_wait_seconds=0)
-        self.server = Server(settings, routes, leave=nobody_to_tell, guard=self._guard())
+        self.server = Server(settings, routes, leave=nobody_to_tell, guard=guard)
         return self.server

@@ -80,7 +80,7 @@ def server_settings(config: Config) -> ServerSettings:
         write_timeout_seconds=config.sse.write_timeout_seconds,
         drain_wait_seconds=http.drain_wait_seconds,
         shutdown_seconds=http.shutdown_seconds,
-        origins=_origins(config),
+        origins=origins(config),
         max_connections_per_address=config.limits.connections_per_address,
     )
 
@@ -96,7 +96,7 @@ def limit_settings(config: Config) -> LimitSettings:
     )
 
 
-def _origins(config: Config) -> Origins:
+def origins(config: Config) -> Origins:
     """In development nobody has a proxy in front that calls us by a name of its own, and a browser is on this machine."""
     http = config.http
     hosts = None if http.allowed_hosts is None else frozenset(http.allowed_hosts)

@@ -84,7 +84,7 @@ def pod_tree(process: Process) -> tuple[list[Child], Server]:
     process.announce(beacon)
     callers = auth.callers(config)
     links = auth.links(config)
-    guard = auth.guard(broker, callers, links)
+    guard = auth.guard(broker, callers, links, parts.origins(config))
     server = _server(process, hub, streams, roster, guard, links)
     keeper = RosterKeeper(broker.connection, broker.heartbeats, roster, subjects.WORKER_HEARTBEATS)
     children = [

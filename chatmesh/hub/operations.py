@@ -21,7 +21,7 @@ GET_EVENTS = Operation(
         ),
         204: Answer("Of the one message asked for, this reader has everything."),
     },
-    {404: ("unknown_session",), 422: ("invalid_id",)},
+    {403: ("missing_scope",), 404: ("unknown_session",), 422: ("invalid_id",)},
     [
         Parameter(
             "query",
@@ -32,6 +32,7 @@ GET_EVENTS = Operation(
         Parameter(
             "query", "last_event_id", str, "Like `Last-Event-ID`, for those who can't set headers first."
         ),
+        Parameter("query", "ticket", str, "For those who can't send who they are in a header; good once."),
         Parameter("query", "from", str, "`start` replays all that is kept."),
         Parameter(
             "header",

@@ -57,7 +57,7 @@ class Guard:
 
     async def admit(self, request: Request, access: Access, *, by_ticket: bool, is_checked: bool) -> Caller:
         """The request's caller, who may do what the route does, in the session that the path names. `is_checked`: the
-        handler sees to that last part itself. Problem 401 `unauthenticated`, 403 `missing_scope` or `foreign_origin`, 404,
+        handler sees to that last part itself. Problem 401 `unauthenticated`, 403 `missing_scope` or `origin_not_allowed`, 404,
         503 `broker_away`."""
         if access is Access.OPEN:
             return ANYBODY

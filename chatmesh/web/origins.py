@@ -50,7 +50,7 @@ class Origins:
             )
         if origin is None or method in _SAFE or self.is_known(host, origin, fetch_site):
             return None
-        return _not_allowed()
+        return not_allowed()
 
     def is_known(self, host: str, origin: str, fetch_site: str = "") -> bool:
         """Whether a page of that origin may act here: it is ours, or listed. A proxy may call us by another name than the
@@ -75,7 +75,7 @@ class Origins:
         """The headers of the answer to a browser's question whether it may call. Raises Problem 403
         `origin_not_allowed`."""
         if origin not in self.allowed:
-            raise _not_allowed()
+            raise not_allowed()
         answer = {
             "Access-Control-Allow-Methods": ", ".join(sorted(methods)),
             "Access-Control-Max-Age": str(PREFLIGHT_SECONDS),
@@ -85,7 +85,7 @@ class Origins:
         return answer
 
 
-def _not_allowed() -> Problem:
+def not_allowed() -> Problem:
     return Problem(
         403,
         "origin_not_allowed",

@@ -9,11 +9,11 @@ from __future__ import annotations
 import time
 from collections.abc import Awaitable, Callable
 from typing import Protocol
-from urllib.parse import urlsplit
 
 from chatmesh.errors import ChatmeshError
 from chatmesh.protocol.callers import Caller
 from chatmesh.protocol.tokens import Token, is_token
+from chatmesh.web.origins import Origins, not_allowed
 from chatmesh.web.problem import Problem
 from chatmesh.web.request import SET_COOKIE, Request
 
@@ -35,24 +35,35 @@ class Signer(Protocol):
 class EventTickets:
     """`knows`: whether a caller's key was not revoked since."""
 
-    def __init__(self, signer: Signer, spend: Spend, knows: Callable[[Caller], bool]) -> None:
+    def __init__(
+        self, signer: Signer, spend: Spend, knows: Callable[[Caller], bool], origins: Origins
+    ) -> None:
         self._signer = signer
         self._spend = spend
         self._knows = knows
+        self._origins = origins
 
     async def admit(self, request: Request) -> Caller | None:
-        """The caller of the request's ticket, or None: it has none. Problem 401 `unauthenticated`, 403 `foreign_origin`."""
+        """The caller of the request's ticket, or None: it has none. Problem 401 `unauthenticated`, 403
+        `origin_not_allowed`."""
         text = request.query.get(PARAMETER)
         session_id = request.match_info.get("session_id", "")
         if text is None or not is_token(session_id):
             return None
-        _check_origin(request)
+        self._check_origin(request)
         caller = self._by_cookie(request, text, Token(session_id)) or await self._by_ticket(
             request, text, Token(session_id)
         )
         if not self._knows(caller):
             raise _refused("The key of this ticket was revoked.")
         return caller
+
+    def _check_origin(self, request: Request) -> None:
+        """A browser says from which page it comes; a cookie goes with what any page of the site asks for. Problem 403
+        `origin_not_allowed`."""
+        origin, fetch_site = request.headers.get("Origin"), request.headers.get("Sec-Fetch-Site", "")
+        if origin is not None and not self._origins.is_known(request.host, origin, fetch_site):
+            raise not_allowed()
 
     def _by_cookie(self, request: Request, ticket: str, session_id: Token) -> Caller | None:
         text = request.cookies.get(COOKIE_NAME)
@@ -79,13 +90,6 @@ class EventTickets:
         ]
         request[SET_COOKIE] = "; ".join([*parts, *(["Secure"] if is_tls else [])])
         return caller
-
-
-def _check_origin(request: Request) -> None:
-    """A browser says from which page it comes; a cookie goes with what any page asks for. Problem 403 `foreign_origin`."""
-    origin = request.headers.get("Origin")
-    if origin is not None and urlsplit(origin).netloc.lower() != request.host.lower():
-        raise Problem(403, "foreign_origin", "Tickets are for pages of this host.")
 
 
 def _refused(detail: str) -> Problem:

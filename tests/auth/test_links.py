@@ -84,7 +84,7 @@ async def test_page_of_another_host_gets_nothing_by_a_ticket(client: httpx.Async
     url = await ticket(client) + STOP
     for origin in ("https://evil.test", "null"):
         answer = await client.get(url, headers={"Origin": origin})
-        assert (answer.status_code, answer.json()["code"]) == (403, "foreign_origin")
+        assert (answer.status_code, answer.json()["code"]) == (403, "origin_not_allowed")
     own = str(client.base_url).rstrip("/")
     assert (await client.get(url, headers={"Origin": own})).status_code == 200  # and it was not spent
 

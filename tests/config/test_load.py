@@ -18,11 +18,11 @@ def test_an_empty_file_or_section_means_the_defaults(tmp_path: Path, text: str) 
 
 
 def test_environment_goes_over_the_file_and_flags_over_both(tmp_path: Path) -> None:
-    text = "http: {port: 1, host: a}\nbatch: {flush_ms: 1}\nsse:\n  keepalive_seconds: 1\n"
+    text = "http: {port: 1, host: '::1'}\nbatch: {flush_ms: 1}\nsse:\n  keepalive_seconds: 1\n"
     environ = {"CHATMESH_HTTP__PORT": "2", "CHATMESH_BATCH__FLUSH_MS": "2"}
     loaded = load_text(tmp_path, text, environ, ["http.port=3"])
     assert (loaded.config.http.port, loaded.config.batch.flush_ms) == (3, 2)
-    assert (loaded.config.sse.keepalive_seconds, loaded.config.http.host) == (1, "a")
+    assert (loaded.config.sse.keepalive_seconds, loaded.config.http.host) == (1, "::1")
     where = {
         path: (origin.kind, origin.where.removeprefix(f"{tmp_path}/"))
         for path, origin in loaded.origins.items()
@@ -65,8 +65,8 @@ def test_servers_come_as_one_text_or_as_a_list(override: str, servers: tuple[str
 
 
 def test_a_section_in_one_flag_leaves_the_other_keys_of_the_file(tmp_path: Path) -> None:
-    config = load_text(tmp_path, "http: {port: 1, host: a}", overrides=["http={port: 2}"]).config
-    assert (config.http.port, config.http.host) == (2, "a")
+    config = load_text(tmp_path, "http: {port: 1, host: '::1'}", overrides=["http={port: 2}"]).config
+    assert (config.http.port, config.http.host) == (2, "::1")
 
 
 @pytest.mark.parametrize(

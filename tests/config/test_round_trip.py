@@ -35,9 +35,14 @@ _BY_NAME: dict[str, st.SearchStrategy[Any]] = {
     "partitions": st.just(1),
     "allowed_origins": st.lists(st.sampled_from(["https://a.example", "http://b.example:8080"]), max_size=2),
     "allowed_hosts": st.lists(st.sampled_from(["a.example", "127.0.0.1"]), min_size=1, max_size=2),
+    "host": st.sampled_from(["127.0.0.1", "localhost", "::1"]),  # others ask for auth too
+    "mode": st.just("none"),
+    "algorithms": st.sampled_from([["RS256"], ["ES256", "ES512"], ["EdDSA"]]),
+    "secret": st.text(_VISIBLE, min_size=32, max_size=60),
+    "leeway_seconds": st.floats(0, 300),
     "models": st.dictionaries(_NAME, st.just({"provider": "openai", "retries": 1}), max_size=2),
 }
-_NOT_ALONE = ("password", "password_file", "token_file", "cert_file", "key_file")
+_NOT_ALONE = ("password", "password_file", "token_file", "secret_file", "cert_file", "key_file")
 _KEYS = [key for key in leaf_keys() if key.path[-1] not in _NOT_ALONE]
 
 

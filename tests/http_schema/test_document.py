@@ -149,6 +149,7 @@ def test_events_are_described_as_a_stream_with_its_positions(document: dict[str,
         ("header", "Last-Event-ID"),
         ("query", "last_event_id"),
         ("query", "message_id"),
+        ("query", "ticket"),
         ("query", "from"),
     }
 
