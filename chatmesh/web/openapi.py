@@ -25,6 +25,7 @@ RETRIED = (429, 503)
 ANYWHERE: Mapping[int, Sequence[str]] = {
     400: ("bad_http",),
     403: ("host_not_allowed", "origin_not_allowed"),
+    429: ("too_many_connections",),
     431: ("head_too_large",),
     500: ("internal",),
 }

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from chatmesh.config import Config, load
 from chatmesh.config.expected import choices
 from chatmesh.config.keys import Key, Kind, leaf_keys
+from chatmesh.config.limits import OF_CALLERS
 from chatmesh.errors import ConfigError
 
 _VISIBLE = st.characters(min_codepoint=33, max_codepoint=0x2FF, exclude_categories=("C", "Z"))
@@ -33,6 +34,8 @@ _BY_NAME: dict[str, st.SearchStrategy[Any]] = {
     "servers": st.lists(_SERVER, min_size=1, max_size=3),
     "roles": st.sampled_from([["pod"], ["worker"], ["pod", "worker"], ["worker", "pod"]]),
     "partitions": st.just(1),
+    "connections_per_address": st.integers(1, 1000),
+    "readers_per_session": st.integers(1, 1000),
     "allowed_origins": st.lists(st.sampled_from(["https://a.example", "http://b.example:8080"]), max_size=2),
     "allowed_hosts": st.lists(st.sampled_from(["a.example", "127.0.0.1"]), min_size=1, max_size=2),
     "host": st.sampled_from(["127.0.0.1", "localhost", "::1"]),  # others ask for auth too
@@ -42,7 +45,7 @@ _BY_NAME: dict[str, st.SearchStrategy[Any]] = {
     "leeway_seconds": st.floats(0, 300),
     "models": st.dictionaries(_NAME, st.just({"provider": "openai", "retries": 1}), max_size=2),
 }
-_NOT_ALONE = ("password", "password_file", "token_file", "secret_file", "cert_file", "key_file")
+_NOT_ALONE = (*OF_CALLERS, "password", "password_file", "token_file", "secret_file", "cert_file", "key_file")
 _KEYS = [key for key in leaf_keys() if key.path[-1] not in _NOT_ALONE]
 
 

@@ -171,7 +171,7 @@ async def test_development_answers_to_the_names_of_this_machine_only(broker: Bro
     [
         (["nats.embedded=true"], LOCAL_NAMES),
         ([], None),
-        (["nats.embedded=true", "http.host=0.0.0.0"], None),
+        (["nats.embedded=true", "http.host=0.0.0.0", "auth.allow_anonymous=true"], None),
         (["http.allowed_hosts=chat.example.com,[::1]"], frozenset({"chat.example.com", "::1"})),
     ],
 )

@@ -6,6 +6,7 @@ from typing import Annotated
 
 from pydantic import Field
 
+from chatmesh.ingress import operations
 from chatmesh.ingress.bodies import MaybeId
 from chatmesh.ingress.openai import caller
 from chatmesh.ingress.openai.answers import ERRORS, ChatCompletion, ChatEvent, Model, ModelList
@@ -34,8 +35,8 @@ CREATE_CHAT_COMPLETION = Operation(
         408: ("request_timeout",),
         413: ("too_large",),
         415: ("not_json_type", "unsupported_encoding"),
-        422: ("invalid_id", "invalid", "session_busy"),
-        429: ("session_queue_full",),
+        422: ("invalid_id", "invalid", "session_busy", "history_too_long"),
+        429: operations.ADMISSION[429],
         500: ("attempts_exhausted",),
         502: (),
         503: ("not_ready", "broker_away", "storage_full", "not_accepted"),

@@ -34,6 +34,7 @@ POST_CHAT = Operation(
             "idempotency_conflict",
             "unknown_model",
             "session_busy",
+            "history_too_long",
         ),
     },
     body=PostChat,
