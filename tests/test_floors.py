@@ -27,7 +27,7 @@ FLOORS = (
 NEIGHBOURS = {("protocol", "errors"), ("__main__", "cli")}
 
 # Who may import a library that one room wraps for all others.
-OWNERS = {"nats": {"broker"}, "httpx": {"providers", "client"}, "aiohttp": {"web"}}
+OWNERS = {"nats": {"broker"}, "nkeys": {"broker"}, "httpx": {"providers", "client"}, "aiohttp": {"web"}}
 # Rooms that live on the standard library, and what else they may have.
 FRUGAL: dict[str, set[str]] = {"kernel": set(), "protocol": {"orjson"}, "errors": set(), "devbroker": set()}
 # Rooms which may import of chatmesh only what is named here.
@@ -82,6 +82,7 @@ PURE = (
     "operate/stream_checks.py",
     "operate/findings.py",
     "operate/invariants.py",
+    "operate/natsconf.py",
     "operate/permissions.py",
     "operate/promises.py",
     "web/openapi.py",
