@@ -146,7 +146,9 @@ def _not_ours(subject: str) -> NotAuthorisedError:
     name = subject.rpartition(".")[2]
     match subject.split(".")[-3:]:
         case [_, "CREATE", _] | ["CREATE", _, _]:
-            what = f"{name} is missing at the broker or not as declared, and this user may not make or change it"
+            what = (
+                f"{name} is missing at the broker or not as declared, and this user may not make or change it"
+            )
         case [_, "UPDATE", _]:
             what = f"stream {name} is not as declared, and this user may not change it"
         case _:

@@ -249,14 +249,21 @@ def _add_natsconf(commands: _Commands[argparse.ArgumentParser]) -> None:
     )
     natsconf.add_argument("--pods", type=_at_least_one, default=2, metavar="N", help="pods (2)")
     natsconf.add_argument("--workers", type=_at_least_one, default=2, metavar="N", help="workers (2)")
-    natsconf.add_argument("--out", type=Path, metavar="DIR", help="write there (default: print the server's only)")
+    natsconf.add_argument(
+        "--out", type=Path, metavar="DIR", help="write there (default: print the server's only)"
+    )
     natsconf.add_argument("--store", type=Path, metavar="DIR", help="where the server stores (OUT/jetstream)")
     natsconf.add_argument("--host", default="127.0.0.1", help="where the server listens (127.0.0.1)")
     natsconf.add_argument("--port", type=int, default=4222, help="and its port (4222)")
     natsconf.add_argument(
-        "--tls", type=Path, metavar="DIR", help="encrypt, with server.pem, server-key.pem and ca.pem from there"
+        "--tls",
+        type=Path,
+        metavar="DIR",
+        help="encrypt, with server.pem, server-key.pem and ca.pem from there",
     )
-    natsconf.add_argument("--force", action="store_true", help="write over files that are there; makes new keys")
+    natsconf.add_argument(
+        "--force", action="store_true", help="write over files that are there; makes new keys"
+    )
     _add_settings(natsconf)
     natsconf.set_defaults(command=_lazy("chatmesh.cli.natsconf", "natsconf"))
 

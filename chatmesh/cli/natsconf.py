@@ -88,7 +88,9 @@ def _write(out: Path, files: dict[str, str], *, force: bool) -> None:
                 file.write(text)
     except OSError as error:
         raise ConfigError(
-            f"can't be written ({error.strerror})", where=str(error.filename or out), mend="Take another folder."
+            f"can't be written ({error.strerror})",
+            where=str(error.filename or out),
+            mend="Take another folder.",
         ) from error
 
 
@@ -99,6 +101,14 @@ def _next_steps(out: Path, server: made.Server, pods: int, workers: int) -> str:
         f"  nats-server -c {out / SERVER_FILE}          # {server.url}",
         f"  chatmesh streams ensure --apply -c {out / 'deploy.yaml'}",
     ]
-    lines += [f"  chatmesh run -c {out / f'{name}-{n}.yaml'}" for name, count in (("worker", workers), ("pod", pods)) for n in range(1, count + 1)]
-    lines += [f"  chatmesh dlq list -c {out / 'monitor.yaml'}", "", "Give each machine its own .yaml and .nk, and no other."]
+    lines += [
+        f"  chatmesh run -c {out / f'{name}-{n}.yaml'}"
+        for name, count in (("worker", workers), ("pod", pods))
+        for n in range(1, count + 1)
+    ]
+    lines += [
+        f"  chatmesh dlq list -c {out / 'monitor.yaml'}",
+        "",
+        "Give each machine its own .yaml and .nk, and no other.",
+    ]
     return "\n".join(lines)

@@ -59,11 +59,17 @@ def _secret_in_clear(nats: Mapping[str, Any]) -> Iterator[Broken]:
     """A password or token is sent as it stands; the seed of an NKey or of credentials signs a nonce and never leaves."""
     tls = nats.get("tls")
     is_encrypted = isinstance(tls, Mapping) and any(tls.values())
-    if is_encrypted or nats.get("allow_cleartext") in (True, "true") or nats.get("embedded") in (True, "true"):
+    if (
+        is_encrypted
+        or nats.get("allow_cleartext") in (True, "true")
+        or nats.get("embedded") in (True, "true")
+    ):
         return
     secret = next((key for key in ("password", "token") if nats.get(key) is not None), None)
     servers = nats.get("servers") or ()
-    far = [server for server in (servers.split(",") if isinstance(servers, str) else servers) if _is_far(server)]
+    far = [
+        server for server in (servers.split(",") if isinstance(servers, str) else servers) if _is_far(server)
+    ]
     if secret is not None and far:
         yield Broken(
             ("nats", secret),

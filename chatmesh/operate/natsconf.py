@@ -123,7 +123,9 @@ def process_configuration(role: Role, id: str, server: Server, seed_file: Path, 
     lines = [
         "# Made by `chatmesh natsconf`.",
         f"id: {id}",
-        f"roles: [{role}]" if role in ("pod", "worker") else f"# For commands run by the {role} user; no process.",
+        f"roles: [{role}]"
+        if role in ("pod", "worker")
+        else f"# For commands run by the {role} user; no process.",
         "nats:",
         f"  servers: [{json.dumps(server.url)}]",
         f"  nkey_seed_file: {json.dumps(str(seed_file))}",
@@ -173,4 +175,8 @@ def _text(value: Any, indent: str = "") -> str:
     deeper = indent + "  "
     if isinstance(value, list):
         return "[\n" + "".join(f"{deeper}{_text(each, deeper)}\n" for each in value) + f"{indent}]"
-    return "{\n" + "".join(f"{deeper}{key}: {_text(each, deeper)}\n" for key, each in value.items()) + f"{indent}}}"
+    return (
+        "{\n"
+        + "".join(f"{deeper}{key}: {_text(each, deeper)}\n" for key, each in value.items())
+        + f"{indent}}}"
+    )

@@ -11,7 +11,6 @@ from chatmesh.broker import CONSUMER, REQUESTS, Denial
 from chatmesh.broker.streams import DEAD_LETTERS
 from chatmesh.errors import NotAuthorisedError
 
-
 API = "$JS.API"
 
 

@@ -39,7 +39,9 @@ async def try_needs(broker: Broker, needs: Needs, id: str) -> list[Tried]:
     broker.connection.on_denial(lambda denial: heard.add(_key(denial)))
     streams = [spec.name for spec in broker.streams.declared]
     api = broker.connection.jetstream_api
-    attempts = [(verb, entry, filled(subject, id, api)) for verb, entry, subject in _attempts(needs, id, streams)]
+    attempts = [
+        (verb, entry, filled(subject, id, api)) for verb, entry, subject in _attempts(needs, id, streams)
+    ]
     for verb, _, subject in attempts:
         with suppress(BrokerError):
             await (_publish if verb == "publish" else _subscribe)(broker, subject)

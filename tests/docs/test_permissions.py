@@ -125,7 +125,7 @@ def _user(role: str, id: str) -> dict[str, Any]:
             allowed["publish"] += _subjects(always, id)
             allowed["subscribe"] += _subjects(subscribe, id)
     permissions = {kind: {"allow": subjects} for kind, subjects in allowed.items()}
-    return {"user": role, "password": "x", "permissions": permissions | {"allow_responses": True}}
+    return {"user": role, "password": "x", "permissions": permissions}
 
 
 def _subjects(cell: str, id: str) -> list[str]:
