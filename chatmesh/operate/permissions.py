@@ -1,6 +1,6 @@
 """What each role does at the broker, as permissions: data, and which of them a refusal means. Pure.
 
-`{id}` stands for the id of the process. `docs/operations.md` has the same as a table.
+`{id}` stands for the id of the process. `chatmesh natsconf` writes them into a server's configuration, and `docs/operations.md` has them as a table.
 """
 
 from __future__ import annotations

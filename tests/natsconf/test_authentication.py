@@ -22,7 +22,20 @@ from tests.support.mesh import client_of, running
 from tests.support.reading import events, post
 
 UNLIMITED = dict.fromkeys(
-    "subs data payload imports exports conn leaf mem_storage disk_storage streams consumer".split(), -1
+    [
+        "subs",
+        "data",
+        "payload",
+        "imports",
+        "exports",
+        "conn",
+        "leaf",
+        "mem_storage",
+        "disk_storage",
+        "streams",
+        "consumer",
+    ],
+    -1,
 )
 
 
