@@ -118,7 +118,10 @@ def _user(role: str, id: str) -> dict[str, Any]:
     """What the page's table allows a role; what it names for making streams is left out."""
     allowed: dict[str, list[str]] = {"publish": [], "subscribe": [f"_INBOX.{id}.>"]}
     for who, publish, subscribe in rows(
-        page("docs/operations.md").section("The broker").partition("### Permissions")[2]
+        page("docs/operations.md")
+        .section("The broker")
+        .partition("### Permissions")[2]
+        .partition("\n### ")[0]
     ):
         if who in ("all", role):
             always = publish.partition("to make streams by itself")[0]

@@ -188,11 +188,6 @@ async def assert_is_let_pass(guarded: Guarded, id: str) -> None:
                 assert not await client.is_refused(verb, subject), subject
 
 
-async def test_wrong_inbox_is_refused(guarded: Guarded) -> None:
-    async with guarded.client("pod-1", inbox="_INBOX.pod-2") as thief:
-        assert await thief.is_refused("subscribe", "_INBOX.pod-2.mine.*")
-
-
 async def test_message_to_oneself_with_a_reply_subject_gives_no_right_to_publish_there(
     guarded: Guarded,
 ) -> None:

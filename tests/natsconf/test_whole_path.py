@@ -92,6 +92,7 @@ def certificates(directory: Path) -> Path:
     return folder
 
 
+@pytest.mark.slow
 async def test_message_is_answered_over_tls_too(tmp_path: Path, chatmesh: Start) -> None:
     folder = certificates(tmp_path)
     guarded = await Guarded.start(tmp_path / "nats", chatmesh, "--tls", str(folder))
@@ -111,6 +112,7 @@ async def test_message_is_answered_over_tls_too(tmp_path: Path, chatmesh: Start)
         guarded.broker.stop()
 
 
+@pytest.mark.slow
 async def test_command_that_its_user_may_not_do_is_exit_4_and_says_what_is_missing(
     guarded: Guarded, chatmesh: Start
 ) -> None:
@@ -128,6 +130,7 @@ async def test_command_that_its_user_may_not_do_is_exit_4_and_says_what_is_missi
         assert missing.lower() in process.stderr.lower()
 
 
+@pytest.mark.slow
 async def test_process_that_may_not_make_a_missing_stream_says_so(guarded: Guarded, chatmesh: Start) -> None:
     # Nobody of natsconf's may delete one, so another server's operator has never made them.
     await guarded.broker.terminate()
