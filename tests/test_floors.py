@@ -29,6 +29,7 @@ NEIGHBOURS = {("protocol", "errors"), ("__main__", "cli")}
 # Who may import a library that one room wraps for all others. `identity` fetches an issuer's keys over httpx.
 OWNERS = {
     "nats": {"broker"},
+    "nkeys": {"broker"},
     "httpx": {"providers", "client", "identity"},
     "aiohttp": {"web"},
     "jwt": {"identity"},
@@ -91,6 +92,7 @@ PURE = (
     "operate/stream_checks.py",
     "operate/findings.py",
     "operate/invariants.py",
+    "operate/natsconf.py",
     "operate/permissions.py",
     "operate/promises.py",
     "web/openapi.py",

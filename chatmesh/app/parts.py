@@ -51,6 +51,7 @@ def address(config: Config, name: Token, embedded: EmbeddedBroker | None) -> Add
         connect_seconds=nats.connect_seconds,
         max_reconnects=nats.max_reconnects,
         reconnect_wait_seconds=nats.reconnect_wait_seconds,
+        jetstream_api=nats.jetstream_api,
         options=options,
     )
 

@@ -88,7 +88,7 @@ def pod_tree(process: Process) -> tuple[list[Child], Server]:
     server = _server(process, hub, streams, roster, guard, links)
     keeper = RosterKeeper(broker.connection, broker.heartbeats, roster, subjects.WORKER_HEARTBEATS)
     children = [
-        once("identity", IdentityGuard(broker.requests, subjects.pod_health(process.id), process.id)),
+        once("identity", IdentityGuard(broker.peers, subjects.pod_health(process.id), process.id)),
         child("roster", keeper),
         child("holdings", holdings),
         child("mender", Mender(mending, broker.transcript)),

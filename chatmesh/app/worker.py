@@ -124,9 +124,9 @@ def worker_tree(process: Process, worker_id: Token) -> list[Child]:
     )
     pods = RosterKeeper(broker.connection, broker.heartbeats, roster, subjects.POD_HEARTBEATS)
     workers = RosterKeeper(broker.connection, broker.heartbeats, roster, subjects.WORKER_HEARTBEATS)
-    watch = WorkerWatch(broker.connection, broker.requests, broker.lease_book, roster, worker_id)
+    watch = WorkerWatch(broker.connection, broker.peers, broker.lease_book, roster, worker_id)
     return [
-        once("identity", IdentityGuard(broker.requests, subjects.worker_health(worker_id), worker_id)),
+        once("identity", IdentityGuard(broker.peers, subjects.worker_health(worker_id), worker_id)),
         child("models", Models(catalogue)),
         child("pods", pods),
         child("workers", workers),

@@ -35,6 +35,10 @@ class Requests:
         self._connection = connection
         self._replies = replies
 
+    @property
+    def jetstream_api(self) -> str:
+        return self._connection.jetstream_api
+
     async def request(
         self,
         subject: str,
@@ -86,13 +90,14 @@ class JetStreamApi:
     async def call(
         self, name: str, body: dict[str, Any] | None = None, *, seconds: float = 5.0
     ) -> dict[str, Any]:
-        """`$JS.API.{name}` with `body`. Raises ApiError, JetStreamMissingError, BrokerUnreachableError."""
+        """`$JS.API.{name}`, as our user calls it, with `body`. Raises ApiError, JetStreamMissingError, BrokerUnreachableError."""
         data = b"" if body is None else orjson.dumps(body)
-        message = await self._ask(f"$JS.API.{name}", data, seconds)
+        subject = f"{self._requests.jetstream_api}.{name}"
+        message = await self._ask(subject, data, seconds)
         if message is None:
             raise JetStreamMissingError(
                 "JetStream does not answer",
-                where=f"$JS.API.{name}",
+                where=subject,
                 mend="Start the server with JetStream (`nats-server -js`), enable it for this account, and allow this "
                 "user to use it.",
             )
@@ -100,7 +105,7 @@ class JetStreamApi:
             answer: dict[str, Any] = jsontext.decode_object(message.data, "JetStream's answer")
         except ProtocolError as failure:
             # Not from JetStream: somebody knows our inbox and was faster.
-            raise BrokerUnreachableError(str(failure), where=f"$JS.API.{name}") from failure
+            raise BrokerUnreachableError(str(failure), where=subject) from failure
         error = answer.get("error")
         if isinstance(error, dict):
             raise ApiError(str(error.get("description")), code=int(error.get("err_code", 0)), where=name)

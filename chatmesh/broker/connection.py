@@ -69,6 +69,8 @@ class Address:
     connect_seconds: float = 5.0
     max_reconnects: int = FOR_EVER
     reconnect_wait_seconds: float = 2.0
+    jetstream_api: str = "$JS.API"
+    """What the subjects of JetStream's API begin with; another one where it is imported from another account."""
     options: dict[str, Any] = field(default_factory=dict, repr=False)
     """Further options of `nats.connect`: user, password, token, tls …"""
 
@@ -106,6 +108,16 @@ class Connection(Service):
         """Whether everybody who lost the broker when we did has had the time to come back. Before, that nobody answers
         does not mean that nobody is there."""
         return time.monotonic() >= self._settled_at
+
+    @property
+    def jetstream_api(self) -> str:
+        """What the subjects of JetStream's API begin with for our user."""
+        return self._address.jetstream_api
+
+    @property
+    def name(self) -> str:
+        """Who we are: the token behind `_INBOX` in our replies' subjects."""
+        return self._address.name
 
     @property
     def max_payload(self) -> int:

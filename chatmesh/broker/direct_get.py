@@ -151,7 +151,10 @@ class DirectGet:
         body = orjson.dumps(request)
         while True:
             page = await self._try(
-                f"$JS.API.DIRECT.GET.{stream}", body, min(TRY_SECONDS, seconds), single=single
+                f"{self._connection.jetstream_api}.DIRECT.GET.{stream}",
+                body,
+                min(TRY_SECONDS, seconds),
+                single=single,
             )
             if page is not None:
                 return page

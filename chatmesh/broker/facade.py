@@ -13,7 +13,7 @@ from chatmesh.broker.lease_book import LeaseBook
 from chatmesh.broker.ownership import Ownership
 from chatmesh.broker.publisher import Publisher
 from chatmesh.broker.registry import Heartbeats, Registry
-from chatmesh.broker.replies import Replies
+from chatmesh.broker.replies import PeerReplies, Replies
 from chatmesh.broker.requests import RequestQueue
 from chatmesh.broker.retries import Retries
 from chatmesh.broker.sessions import Sessions
@@ -44,6 +44,9 @@ class Broker:
         self.replies = Replies(self.connection)
         self.publisher = Publisher(self.connection, self.replies, on_unheard=self._doubt)
         self.requests = Requests(self.connection, self.replies)
+        self.peer_replies = PeerReplies(self.connection)
+        self.peers = Requests(self.connection, self.peer_replies)
+        """For questions to pods and workers: who is asked learns nothing of where JetStream answers."""
         self.api = JetStreamApi(self.requests)
         self.streams = StreamKeeper(
             self.connection,
@@ -77,6 +80,7 @@ class Broker:
         return (
             ("connection", self.connection),
             ("replies", self.replies),
+            ("peer-replies", self.peer_replies),
             ("publisher", self.publisher),
             ("streams", self.streams),
         )

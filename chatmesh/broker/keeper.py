@@ -14,7 +14,7 @@ from chatmesh.broker.connection import Connection
 from chatmesh.broker.ensure import ensure_consumer, ensure_stream
 from chatmesh.broker.storage import Storage, fill_ratio
 from chatmesh.broker.streams import TRANSCRIPT, ConsumerSpec, StreamSettings, StreamSpec, declared
-from chatmesh.errors import BrokerError, BrokerUnreachableError
+from chatmesh.errors import BrokerError, BrokerUnreachableError, JetStreamMissingError, NotAuthorisedError
 from chatmesh.kernel import Service
 from chatmesh.protocol.positions import epoch_of
 from chatmesh.telemetry import get_logger, metrics
@@ -60,7 +60,9 @@ class StreamKeeper(Service):
         self._next_look = 0.0
         self.epoch = ""
         self.problem: BrokerError | None = None
+        self._denied: set[str] = set()
         connection.on_change(self._changed.set)
+        connection.on_denial(lambda denial: self._denied.add(denial.subject))
 
     async def run(self, started: Callable[[], None]) -> None:
         await self._ensure()
@@ -107,6 +109,16 @@ class StreamKeeper(Service):
                 asyncio.get_running_loop().call_later(RETRY_SECONDS, self._changed.set)
 
     async def _ensure(self) -> None:
+        try:
+            await self._ensure_all()
+        except JetStreamMissingError as error:
+            # What is refused gets no answer.
+            if error.where is None or error.where.lower() not in self._denied:
+                raise
+            self._denied.clear()  # it may be allowed at the next look
+            raise _not_ours(error.where) from error
+
+    async def _ensure_all(self) -> None:
         before = dict(self._births)
         for spec in self.declared:
             state = await ensure_stream(self._api, spec, on_info=partial(self._weigh, spec))
@@ -127,6 +139,26 @@ class StreamKeeper(Service):
         # One that evicts what is old may be as full as it likes.
         if spec.discard == "new" and self.storage.note(spec.name, ratio):
             log.warning("broker.storage_alarm", stream=spec.name, fill=round(ratio, 3), **_sizes(info))
+
+
+def _not_ours(subject: str) -> NotAuthorisedError:
+    """What of a stream or consumer is not as declared, and that this user may not mend it. `subject`: of the call."""
+    name = subject.rpartition(".")[2]
+    match subject.split(".")[-3:]:
+        case [_, "CREATE", _] | ["CREATE", _, _]:
+            what = (
+                f"{name} is missing at the broker or not as declared, and this user may not make or change it"
+            )
+        case [_, "UPDATE", _]:
+            what = f"stream {name} is not as declared, and this user may not change it"
+        case _:
+            what = f"this user may not look at {name}"
+    return NotAuthorisedError(
+        what,
+        where=subject,
+        mend="Run `chatmesh streams ensure --apply` as a user who may, or allow it; docs/operations.md has what each "
+        "role needs.",
+    )
 
 
 def _sizes(info: dict[str, Any]) -> dict[str, int]:

@@ -141,7 +141,7 @@ class Puller(Service):
     ) -> None:
         self._connection = connection
         self._requests = requests
-        self._next = f"$JS.API.CONSUMER.MSG.NEXT.{stream}.{consumer}"
+        self._call = f"CONSUMER.MSG.NEXT.{stream}.{consumer}"
         self._free_slots = free_slots
         self._on_delivery = on_delivery
         self._max_slots = max_slots
@@ -154,6 +154,10 @@ class Puller(Service):
         self._backoff = BACKOFF_SECONDS
         self._blocked_until = 0.0
         connection.on_change(self._on_change)
+
+    @property
+    def _subject(self) -> str:
+        return f"{self._connection.jetstream_api}.{self._call}"
 
     def kick(self) -> None:
         """Slots became free."""
@@ -191,7 +195,7 @@ class Puller(Service):
             self._reconnected = False
             self._pulls.clear()
         for name in [name for name, pull in self._pulls.items() if now - pull.last_seen > MISSED_SECONDS]:
-            log.info("broker.pull_lost", subject=self._next)
+            log.info("broker.pull_lost", subject=self._subject)
             del self._pulls[name]
         free = self._free_slots() - sum(pull.remaining for pull in self._pulls.values())
         if free <= 0 or now < self._blocked_until or not self._connection.is_connected:
@@ -203,7 +207,7 @@ class Puller(Service):
             "idle_heartbeat": int(HEARTBEAT_SECONDS * 1e9),
         }
         with suppress(BrokerUnreachableError):
-            await self._connection.publish(self._next, orjson.dumps(request), reply=f"{prefix}.{name}")
+            await self._connection.publish(self._subject, orjson.dumps(request), reply=f"{prefix}.{name}")
             self._pulls[name] = _Pull(free, now)
 
     async def _receive(self, inbox: Inbox) -> None:
@@ -258,7 +262,7 @@ class Puller(Service):
         # 503, 409 (leadership change, consumer deleted, server shutdown): ask again, but not in a hot loop.
         self._blocked_until = time.monotonic() + self._backoff
         self._backoff = min(2 * self._backoff, MAX_BACKOFF_SECONDS)
-        log.warning("broker.pull_refused", status=status, reason=why, subject=self._next)
+        log.warning("broker.pull_refused", status=status, reason=why, subject=self._subject)
         self._on_refused()
         asyncio.get_running_loop().call_later(self._backoff, self._wake.set)
 

@@ -8,18 +8,22 @@ caller has a state of its own (see `publisher`).
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable
+import secrets
+from collections.abc import Callable, Iterator
 
 from nats.aio.msg import Msg
 
 from chatmesh.broker.connection import Connection
 from chatmesh.broker.listener import Listener
+from chatmesh.protocol import subjects
 from chatmesh.telemetry import get_logger, metrics
 
 log = get_logger("broker")
 
 CAPACITY = 65_536
 """Replies under way at once: 1,000 publishers' acknowledgements and a few hundred Direct Get pages fit many times."""
+
+PEERS_CAPACITY = 4096
 
 Handler = Callable[[Msg], bool]
 """Gets a reply; True means done, False means that more will come. It must not raise and must not block."""
@@ -29,15 +33,15 @@ class Replies(Listener):
     """Routes replies to whoever expects them. A reply that nobody expects any more is dropped: its request timed out
     and was repeated or given up."""
 
-    def __init__(self, connection: Connection) -> None:
-        super().__init__(connection, capacity=CAPACITY)
+    def __init__(self, connection: Connection, *, capacity: int = CAPACITY) -> None:
+        super().__init__(connection, capacity=capacity)
         self._prefix = ""
         self._expected: dict[str, Handler] = {}
-        self._tokens = itertools.count()
+        self._tokens: Iterator[str] = map(str, itertools.count())
 
     def expect(self, handler: Handler) -> str:
         """The reply subject whose messages go to `handler`, until it says done or `forget`."""
-        token = str(next(self._tokens))
+        token = next(self._tokens)
         self._expected[token] = handler
         return f"{self._prefix}.{token}"
 
@@ -66,3 +70,17 @@ class Replies(Listener):
             return
         if is_done:
             self._expected.pop(token, None)
+
+
+class PeerReplies(Replies):
+    """Replies of other processes, on subjects that say so and that the broker lets every process write to. Whoever is
+    asked sees where the answer goes, so the inbox of JetStream's answers is another one, and each of these subjects is
+    used once."""
+
+    def __init__(self, connection: Connection) -> None:
+        super().__init__(connection, capacity=PEERS_CAPACITY)
+        self._tokens = iter(lambda: secrets.token_hex(12), "")
+
+    def subject(self) -> str:
+        self._prefix = subjects.peer_inbox(self._connection.name)
+        return f"{self._prefix}.*"

@@ -20,6 +20,7 @@ _EPILOG = """examples:
   chatmesh usage --by user --since 7d
   chatmesh dlq retry 7
   chatmesh doctor -c config/pod.yaml
+  chatmesh natsconf --pods 2 --workers 2 --out nats
 
 exit codes: 0 done · 1 failed · 2 usage or configuration · 3 broker or pod not reachable · 4 not authorised · 5 port in use · 70 gave up
   130 stopped by Ctrl-C
@@ -39,6 +40,11 @@ _SEND = (
 _CHAOS = (
     "Starts servers, pods and workers of its own in a temporary folder, has people talk to them, kills, freezes and "
     "restarts them at random, and checks that nothing was lost, repeated or reordered. Exit code 1 if anything was."
+)
+
+_NATSCONF = (
+    "Makes an NKey for each process: its public half stands in the server's file, its seed in a file that nobody else "
+    "can read. The server lets each process do what it needs and nothing else."
 )
 
 _FAULTS = "worker-kill,worker-stop,worker-term,pod-kill,pod-stop,pod-term,broker-kill,broker-stop,reader-cut"
@@ -70,6 +76,7 @@ def parser() -> argparse.ArgumentParser:
     _add_keys(commands)
     _add_token(commands)
     _add_chaos(commands)
+    _add_natsconf(commands)
     version = commands.add_parser("version", help="print the version")
     version.set_defaults(command=_lazy("chatmesh.cli.settings", "version"))
     return top
@@ -353,6 +360,33 @@ def _add_chaos(commands: _Commands[argparse.ArgumentParser]) -> None:
     chaos.add_argument("--json", type=Path, metavar="FILE", help="write the report there as JSON")
     chaos.add_argument("--keep", type=Path, metavar="DIR", help="put logs and stores there and leave them")
     chaos.set_defaults(command=_lazy("chatmesh.cli.chaos", "chaos"))
+
+
+def _add_natsconf(commands: _Commands[argparse.ArgumentParser]) -> None:
+    natsconf = commands.add_parser(
+        "natsconf",
+        help="write a nats-server configuration with a user for each process, and the processes' files",
+        description=_NATSCONF,
+    )
+    natsconf.add_argument("--pods", type=_at_least_one, default=2, metavar="N", help="pods (2)")
+    natsconf.add_argument("--workers", type=_at_least_one, default=2, metavar="N", help="workers (2)")
+    natsconf.add_argument(
+        "--out", type=Path, metavar="DIR", help="write there (default: print the server's only)"
+    )
+    natsconf.add_argument("--store", type=Path, metavar="DIR", help="where the server stores (OUT/jetstream)")
+    natsconf.add_argument("--host", default="127.0.0.1", help="where the server listens (127.0.0.1)")
+    natsconf.add_argument("--port", type=int, default=4222, help="and its port (4222)")
+    natsconf.add_argument(
+        "--tls",
+        type=Path,
+        metavar="DIR",
+        help="encrypt, with server.pem, server-key.pem and ca.pem from there",
+    )
+    natsconf.add_argument(
+        "--force", action="store_true", help="write over files that are there; makes new keys"
+    )
+    _add_settings(natsconf)
+    natsconf.set_defaults(command=_lazy("chatmesh.cli.natsconf", "natsconf"))
 
 
 def _fault_names(text: str) -> list[str]:

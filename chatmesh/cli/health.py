@@ -19,7 +19,7 @@ def health(namespace: argparse.Namespace) -> int:
     subject = subjects.worker_health(asked) if namespace.worker else subjects.pod_health(asked)
 
     async def question(broker: Broker) -> HealthResponse:
-        message = await broker.requests.request(subject, seconds=namespace.timeout)
+        message = await broker.peers.request(subject, seconds=namespace.timeout)
         if message is None:
             raise ChatmeshError(
                 f"nobody answered within {namespace.timeout:g} s",

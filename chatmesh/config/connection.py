@@ -49,6 +49,12 @@ def _server(address: str) -> str:
     return address
 
 
+def _api(subject: str) -> str:
+    if not all(subject.split(".")) or any(character in subject for character in " *>"):
+        raise ValueError(f"expected the beginning of a subject, such as $JS.API, got {subject!r}")
+    return subject
+
+
 Servers = Annotated[
     tuple[Annotated[str, AfterValidator(_server)], ...],
     BeforeValidator(split_commas),
@@ -102,6 +108,15 @@ class NatsConfig(Section):
     nkey_seed_file: File | None = Field(default=None, description="File with the seed of an NKey.")
     tls: TlsConfig = Field(
         default_factory=TlsConfig, description="Certificates and handshake; encrypts where anything is set."
+    )
+    allow_cleartext: Flag = Field(
+        default=False,
+        description="true: a password or token may go to another machine without TLS, as in a network of your own.",
+    )
+    jetstream_api: Annotated[Line, AfterValidator(_api)] = Field(
+        default="$JS.API",
+        description="What the subjects of JetStream's API begin with, where it is imported from another account "
+        "(chatmesh natsconf sets it) or lies in a domain, as in $JS.hub.API.",
     )
     connect_seconds: Seconds = Field(
         default=5, description="How long the first connection is tried, in seconds; then exit code 3."

@@ -7,7 +7,9 @@ wrong values elsewhere in the section instead of after them.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from ipaddress import ip_address
 from typing import Any
+from urllib.parse import urlsplit
 
 from chatmesh.config.auth_rules import broken_in_auth
 from chatmesh.config.broken import Broken
@@ -70,6 +72,49 @@ def broken_in_nats(nats: Mapping[str, Any]) -> Iterator[Broken]:
     tls = nats.get("tls")
     if isinstance(tls, Mapping):
         yield from _half_a_pair(tls)
+    yield from _secret_in_clear(nats)
+
+
+def _secret_in_clear(nats: Mapping[str, Any]) -> Iterator[Broken]:
+    """A password or token is sent as it stands; the seed of an NKey or of credentials signs a nonce and never leaves."""
+    tls = nats.get("tls")
+    is_encrypted = isinstance(tls, Mapping) and any(tls.values())
+    if (
+        is_encrypted
+        or nats.get("allow_cleartext") in (True, "true")
+        or nats.get("embedded") in (True, "true")
+    ):
+        return
+    secret = next((key for key in ("password", "token") if nats.get(key) is not None), None)
+    servers = nats.get("servers") or ()
+    far = [
+        server for server in (servers.split(",") if isinstance(servers, str) else servers) if _is_far(server)
+    ]
+    if secret is not None and far:
+        yield Broken(
+            ("nats", secret),
+            f"expected an encrypted connection for it, got {far[0].strip()}; use tls:// or set nats.tls, or an NKey "
+            "(nats.nkey_seed_file), which is never sent; in a network of your own set nats.allow_cleartext to true",
+        )
+
+
+def _is_far(server: object) -> bool:
+    """Whether it is another machine, spoken to without TLS. What is no address is somebody else's problem."""
+    if not isinstance(server, str) or "@" in server:
+        return False
+    try:
+        parts = urlsplit(server.strip())
+        host = parts.hostname or ""
+    except ValueError:
+        return False
+    return parts.scheme == "nats" and bool(host) and not _is_loopback(host)
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost" or host.endswith(".localhost")
 
 
 def _half_a_pair(tls: Mapping[str, Any]) -> Iterator[Broken]:

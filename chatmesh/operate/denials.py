@@ -17,6 +17,7 @@ class Denials:
 
     def __init__(self, connection: Connection, id: str) -> None:
         self._id = id
+        self._connection = connection
         self._heard: asyncio.Event = asyncio.Event()
         self._first: Denial | None = None
         connection.on_denial(self._hear)
@@ -24,7 +25,7 @@ class Denials:
     def check(self) -> None:
         """Raises NotAuthorisedError where one was heard."""
         if self._first is not None:
-            raise refusal(self._first, self._id)
+            raise refusal(self._first, self._id, self._connection.jetstream_api)
 
     async def guard(self, question: Coroutine[Any, Any, T]) -> T:
         """What `question` returns; NotAuthorisedError as soon as anything is refused, before or while it runs."""

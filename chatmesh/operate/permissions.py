@@ -1,6 +1,6 @@
 """What each role does at the broker, as permissions: data, and which of them a refusal means. Pure.
 
-`{id}` stands for the id of the process. `docs/operations.md` has the same as a table.
+`{id}` stands for the id of the process. `chatmesh natsconf` writes them into a server's configuration, and `docs/operations.md` has them as a table.
 """
 
 from __future__ import annotations
@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from chatmesh.broker import CONSUMER, REQUESTS, Denial
 from chatmesh.broker.streams import DEAD_LETTERS, SESSIONS
 from chatmesh.errors import NotAuthorisedError
+
+API = "$JS.API"
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,11 +25,15 @@ class Needs:
         return Needs(self.publish + other.publish, self.subscribe + other.subscribe)
 
 
+PEER_ANSWERS = "_INBOX.*.health.*"
+"""Answers to health requests. Not `allow_responses`: whoever may publish to a subject that he hears himself would send
+himself a message with any reply subject, and with it the right to publish there."""
+
 ALL = Needs(
     publish=(
         "$JS.API.STREAM.INFO.*",
         f"$JS.API.CONSUMER.INFO.{REQUESTS}.{CONSUMER}",
-        "$JS.API.DIRECT.GET.>",
+        "$JS.API.DIRECT.GET.*",
     ),
     subscribe=("_INBOX.{id}.>",),
 )
@@ -44,6 +50,7 @@ POD = ALL + Needs(
         "chat.registry.~ticket.*",
         "chat.pod.{id}.heartbeat",
         "chat.pod.{id}.health",
+        PEER_ANSWERS,
     ),
     subscribe=(
         "chat.pod.{id}.response",
@@ -65,6 +72,7 @@ WORKER = ALL + Needs(
         "chat.worker.*.health",
         "chat.worker.{id}.heartbeat",
         "chat.worker.{id}.leases",
+        PEER_ANSWERS,
     ),
     subscribe=(
         "chat.worker.{id}.health",
@@ -107,28 +115,37 @@ UNTRIED = frozenset(
 )
 """What can't be published to without somebody noticing, so that nobody tries it only to see."""
 
+DEPLOYER = LOOKING + Needs(publish=(), subscribe=("_INBOX.{id}.>",))
+"""Who makes and changes the streams, with STREAM_MAKER; nobody may delete or purge one."""
+
 STREAM_MAKER = Needs(
     publish=("$JS.API.STREAM.CREATE.*", "$JS.API.STREAM.UPDATE.*", "$JS.API.CONSUMER.CREATE.>"), subscribe=()
 )
 
 
-def refusal(denial: Denial, id: str) -> NotAuthorisedError:
+def refusal(denial: Denial, id: str, jetstream_api: str = API) -> NotAuthorisedError:
     """What a denial means for whoever has the id."""
     return NotAuthorisedError(
-        f"this user may not {_verb(denial)} {permission(denial, id)}",
+        f"this user may not {_verb(denial)} {permission(denial, id, jetstream_api)}",
         where="the broker's permissions",
         mend="Allow it there; docs/operations.md has what each role and command needs.",
     )
 
 
-def permission(denial: Denial, id: str) -> str:
+def permission(denial: Denial, id: str, jetstream_api: str = API) -> str:
     """The entry of an allow-list that would have let it pass; the bare subject where no command of ours needs it."""
     known = POD + WORKER + OPERATOR + STREAM_MAKER
     entries = known.publish if denial.verb == "publish" else known.subscribe
     return next(
-        (entry for each in entries if matches(entry := each.replace("{id}", id), denial.subject)),
+        (entry for each in entries if matches(entry := filled(each, id, jetstream_api), denial.subject)),
         denial.subject,
     )
+
+
+def filled(entry: str, id: str, jetstream_api: str = API) -> str:
+    """An entry for the user of that process, as it calls JetStream's API."""
+    own = entry.replace("{id}", id)
+    return jetstream_api + own.removeprefix(API) if own.startswith(f"{API}.") else own
 
 
 def matches(pattern: str, subject: str) -> bool:

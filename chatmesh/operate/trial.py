@@ -14,13 +14,13 @@ from dataclasses import dataclass
 
 from chatmesh.broker import Broker, Denial
 from chatmesh.errors import BrokerError
-from chatmesh.operate.permissions import UNTRIED, Needs
+from chatmesh.operate.permissions import UNTRIED, Needs, filled
 from chatmesh.protocol import headers
 
 _NO_STREAM = {headers.EXPECTED_STREAM: "none-of-this-name"}
 _OF_EACH_STREAM = {
     "$JS.API.STREAM.INFO.*": "$JS.API.STREAM.INFO.",
-    "$JS.API.DIRECT.GET.>": "$JS.API.DIRECT.GET.",
+    "$JS.API.DIRECT.GET.*": "$JS.API.DIRECT.GET.",
 }
 
 
@@ -38,7 +38,10 @@ async def try_needs(broker: Broker, needs: Needs, id: str) -> list[Tried]:
     heard: set[tuple[str, str]] = set()
     broker.connection.on_denial(lambda denial: heard.add(_key(denial)))
     streams = [spec.name for spec in broker.streams.declared]
-    attempts = list(_attempts(needs, id, streams))
+    api = broker.connection.jetstream_api
+    attempts = [
+        (verb, entry, filled(subject, id, api)) for verb, entry, subject in _attempts(needs, id, streams)
+    ]
     for verb, _, subject in attempts:
         with suppress(BrokerError):
             await (_publish if verb == "publish" else _subscribe)(broker, subject)
@@ -72,7 +75,7 @@ def _key(denial: Denial) -> tuple[str, str]:
 
 
 async def _publish(broker: Broker, subject: str) -> None:
-    conditions = None if subject.startswith("$JS.") else dict(_NO_STREAM)
+    conditions = None if subject.startswith("$") else dict(_NO_STREAM)
     await broker.connection.publish(subject, b"", headers=conditions)
 
 

@@ -49,6 +49,11 @@ def worker_heartbeat(worker_id: Token) -> str:
     return f"chat.worker.{worker_id}.heartbeat"
 
 
+def peer_inbox(id: str) -> str:
+    """Where another process's answers to our questions come, one token behind it. `id` is ours."""
+    return f"_INBOX.{id}.health"
+
+
 # --- chatmesh's own ------------------------------------------------------------------------------------------------
 
 CLAIM_ALL = "chat.session.*.claim"

@@ -152,7 +152,7 @@ class Claims:
             claim.session_id.encode(),
             claim.message_id.encode(),
         )
-        reply = await self._broker.requests.request(
+        reply = await self._broker.peers.request(
             subjects.worker_health(claim.worker_id), question, seconds=self._holder_seconds
         )
         if reply is None:

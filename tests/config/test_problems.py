@@ -15,7 +15,7 @@ http:
   port: abc
 log: {level: inof}
 nats:
-  servers: [foo, nats://ok]
+  servers: [foo, nats://localhost]
   user: x
   token: y
 streams: {partitions: 3, replicas: 9}

@@ -21,7 +21,7 @@ def _token(loaded: Loaded) -> str | None:
 
 
 def test_variables_are_filled_in_anywhere_in_a_text(tmp_path: Path) -> None:
-    text = "nats:\n  token: ${TOKEN}\n  servers: ['nats://${HOST}:${PORT}', '${MORE}']\nhttp: {port: '${PORT}'}\n"
+    text = "nats:\n  token: ${TOKEN}\n  allow_cleartext: true\n  servers: ['nats://${HOST}:${PORT}', '${MORE}']\nhttp: {port: '${PORT}'}\n"
     environ = {"TOKEN": "0123", "HOST": "a", "PORT": "42", "MORE": "nats://b"}
     loaded = load_text(tmp_path, text, environ)
     assert _token(loaded) == "0123"

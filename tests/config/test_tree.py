@@ -29,6 +29,8 @@ nats:
   creds_file: null
   nkey_seed_file: null
   tls: {ca_file: null, cert_file: null, key_file: null, handshake_first: false}
+  allow_cleartext: false
+  jetstream_api: $JS.API
   connect_seconds: 5
   max_reconnects: -1
   reconnect_wait_seconds: 2

@@ -118,14 +118,17 @@ def _user(role: str, id: str) -> dict[str, Any]:
     """What the page's table allows a role; what it names for making streams is left out."""
     allowed: dict[str, list[str]] = {"publish": [], "subscribe": [f"_INBOX.{id}.>"]}
     for who, publish, subscribe in rows(
-        page("docs/operations.md").section("The broker").partition("### Permissions")[2]
+        page("docs/operations.md")
+        .section("The broker")
+        .partition("### Permissions")[2]
+        .partition("\n### ")[0]
     ):
         if who in ("all", role):
             always = publish.partition("to make streams by itself")[0]
             allowed["publish"] += _subjects(always, id)
             allowed["subscribe"] += _subjects(subscribe, id)
     permissions = {kind: {"allow": subjects} for kind, subjects in allowed.items()}
-    return {"user": role, "password": "x", "permissions": permissions | {"allow_responses": True}}
+    return {"user": role, "password": "x", "permissions": permissions}
 
 
 def _subjects(cell: str, id: str) -> list[str]:

@@ -305,7 +305,7 @@ async def test_pod_and_worker_with_all_they_need_lack_nothing(chatmesh: Start, t
 
 async def test_each_permission_that_is_missing_is_named(chatmesh: Start, tmp_path: Path) -> None:
     publish, subscribe = given_to(POD + WORKER + LOOKING)
-    lacking = {"chat.session.*.claim", "chat.workflow.execute.*", "$JS.API.DIRECT.GET.>"}
+    lacking = {"chat.session.*.claim", "chat.workflow.execute.*", "$JS.API.DIRECT.GET.*"}
     async with limited(
         tmp_path,
         chatmesh,
@@ -317,10 +317,10 @@ async def test_each_permission_that_is_missing_is_named(chatmesh: Start, tmp_pat
     assert found.in_state("fail") == ["permissions of a pod", "permissions of a worker"]
     pod, worker = (found.findings[f"permissions of a {role}"]["found"] for role in ("pod", "worker"))
     assert pod == (
-        "this user may not publish $JS.API.DIRECT.GET.>, publish chat.workflow.execute.*, "
+        "this user may not publish $JS.API.DIRECT.GET.*, publish chat.workflow.execute.*, "
         "subscribe chat.session.*.broadcast"
     )
-    assert worker == "this user may not publish $JS.API.DIRECT.GET.>, publish chat.session.*.claim"
+    assert worker == "this user may not publish $JS.API.DIRECT.GET.*, publish chat.session.*.claim"
     assert found.promises["P1"]["why"] == "see permissions of a pod"
     assert found.promises["P2"]["why"] == "see permissions of a worker"
 

@@ -307,7 +307,7 @@ async def test_permission_that_is_missing_is_named_before_anything_is_done(
     """One after the other is allowed, and each time the next one is named."""
     needed = [
         "$JS.API.STREAM.INFO.*",
-        "$JS.API.DIRECT.GET.>",
+        "$JS.API.DIRECT.GET.*",
         "$JS.API.STREAM.MSG.DELETE.CHAT_DEAD_LETTERS",
         "chat.workflow.execute.*",
     ]
