@@ -41,9 +41,8 @@ class ShareAnswer(TypedDict):
 
 
 _PROBLEMS = {
-    404: ("unknown_session",),
+    404: ("unknown_session", "no_links"),
     422: ("invalid_id", "invalid_body"),
-    501: ("no_links",),
     503: ("broker_away",),
 }
 
@@ -51,7 +50,7 @@ POST_TICKET = Operation(
     "postTicket",
     "Get a ticket for the session's events, for clients that can't send headers.",
     {200: Answer("Good once, within seconds.", TicketAnswer)},
-    {422: ("invalid_id",), 404: ("unknown_session",), 501: ("no_links",), 503: ("broker_away",)},
+    {422: ("invalid_id",), 404: ("unknown_session", "no_links"), 503: ("broker_away",)},
     description="A session that is not there yet will do: its first message may come after the ticket.",
 )
 
@@ -133,6 +132,6 @@ class Links:
     def _signing(self) -> Signer:
         if self._signer is None:
             raise Problem(
-                501, "no_links", "Tickets and shared links need auth.mode api_keys or jwt, and auth.secret."
+                404, "no_links", "Tickets and shared links need auth.mode api_keys or jwt, and auth.secret."
             )
         return self._signer

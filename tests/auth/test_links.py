@@ -125,7 +125,7 @@ async def test_shared_link_reads_one_session_and_dies_with_it(client: httpx.Asyn
 async def test_without_a_secret_there_are_no_links(broker: Broker) -> None:
     async with running(broker.url, role="pod") as mesh, client_of(mesh) as client:
         answer = await client.post("/v1/sessions/s/ticket")
-        assert (answer.status_code, answer.json()["code"]) == (501, "no_links")
+        assert (answer.status_code, answer.json()["code"]) == (404, "no_links")
 
 
 # --- what is signed -------------------------------------------------------------------------------------------------------
