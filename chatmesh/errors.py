@@ -110,6 +110,12 @@ class StreamDriftError(BrokerError):
     exit_code = Exit.USAGE
 
 
+class KeyMissingError(BrokerError):
+    """A sealed body, and this process has no key for it. What it says is there, and can be read once the key is."""
+
+    exit_code = Exit.USAGE
+
+
 class PublishUnknownError(BrokerError):
     """No acknowledgement came before the deadline: the message may or may not be stored. Repeating is safe."""
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ssl
 from typing import Any
 
-from chatmesh.broker import Address, StreamSettings
+from chatmesh.broker import Address, RingFile, StreamSettings
 from chatmesh.config import Config
 from chatmesh.config.connection import TlsConfig
 from chatmesh.config.models import ModelConfig
@@ -69,6 +69,12 @@ def stream_settings(config: Config) -> StreamSettings:
         presence_max_bytes=streams.presence_max_bytes,
         dead_letters_max_bytes=streams.dead_letters_max_bytes,
     )
+
+
+def key_ring(config: Config) -> RingFile | None:
+    """None: nothing is sealed. Raises ConfigError where the file can't be used."""
+    path = config.sealing.key_ring
+    return None if path is None else RingFile(path)
 
 
 def server_settings(config: Config) -> ServerSettings:

@@ -26,6 +26,8 @@ class Process:
             pulls="worker" in config.roles,
             fenced=config.worker.fenced,
             tells_apart=config.auth.mode != "none",
+            key_ring=parts.key_ring(config),
+            accepts_clear=config.sealing.accept_clear,
         )
         self.is_draining = False
         self._on_drain: list[Callable[[], None]] = []

@@ -15,16 +15,18 @@ from chatmesh.broker.facade import Broker
 from chatmesh.broker.inbox import Inbox
 from chatmesh.broker.lease_book import LeaseBook
 from chatmesh.broker.listener import Listener
-from chatmesh.broker.ownership import Ownership, Whose
+from chatmesh.broker.ownership import Begun, Ownership, Whose
 from chatmesh.broker.publisher import PubAck, Publisher
 from chatmesh.broker.puller import Delivery, Puller
 from chatmesh.broker.registry import Heartbeats, Holder, Registry
 from chatmesh.broker.replies import Replies
 from chatmesh.broker.requests import Queued, RequestQueue
 from chatmesh.broker.retries import Retries
+from chatmesh.broker.ring_file import RingFile
 from chatmesh.broker.sessions import SessionRow, Sessions
 from chatmesh.broker.streams import CONSUMER, REQUESTS, ConsumerSpec, StreamSettings
 from chatmesh.broker.transcript import HeldClaim, MessageState, Records, SessionState, Transcript
+from chatmesh.broker.vault import Opened, Vault
 
 __all__ = [
     "CONSUMER",
@@ -32,6 +34,7 @@ __all__ = [
     "Address",
     "ApiError",
     "Backlog",
+    "Begun",
     "Broker",
     "Cards",
     "Connection",
@@ -48,6 +51,7 @@ __all__ = [
     "Listener",
     "MessageState",
     "Msg",
+    "Opened",
     "Ownership",
     "PubAck",
     "Publisher",
@@ -59,11 +63,13 @@ __all__ = [
     "RequestQueue",
     "Requests",
     "Retries",
+    "RingFile",
     "SessionRow",
     "SessionState",
     "Sessions",
     "Stored",
     "StreamSettings",
     "Transcript",
+    "Vault",
     "Whose",
 ]

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -45,6 +45,8 @@ class _Held:
 
 _NONE = _Held(0, None, 0.0)
 
+Seal = Callable[[Token, Card], Card]
+"""Gives the session's card a data key."""
 
 CARDS_OF_ONE_REQUEST = 500
 
@@ -84,22 +86,44 @@ class Cards:
                     found[Token(stored.subject.rpartition(".")[2])] = card
         return found
 
-    async def begin(self, session_id: Token, card: Card, *, seconds: float) -> Card:
+    async def begin(self, session_id: Token, card: Card, seal: Seal | None, *, seconds: float) -> Card:
         """The session's card, for whoever is about to accept a message: what is stored, or else `card`, now stored. The
         first writer wins, so what returns may be somebody else's. One that has lain too long is written again on the
-        way. Raises BrokerError and CapacityError, as `Publisher.publish` does."""
+        way; so is one without a data key, which `seal` adds. Raises BrokerError and CapacityError, as `Publisher.publish`
+        does."""
         deadline = time.monotonic() + seconds
         while True:
             held = await self._held(session_id, seconds)
-            if held.card is not None and time.time() - held.unix_seconds < self._refresh_seconds:
-                return held.card
             if held.card == Card.unreadable():
                 return held.card  # left as it is, for whoever can read it
+            to_be = held.card or card
+            if seal is not None and to_be.key is None:
+                to_be = seal(session_id, to_be)
+            if held.card == to_be and time.time() - held.unix_seconds < self._refresh_seconds:
+                return to_be
             try:
-                await self._write(session_id, held.card or card, held.seq, seconds)
-                return held.card or card
+                await self._write(session_id, to_be, held.seq, seconds)
+                return to_be
             except FencedError:
                 await self._wait(deadline)
+
+    async def change(
+        self, session_id: Token, change: Callable[[Card], Card | None], *, seconds: float
+    ) -> bool:
+        """Writes the session's card as `change` makes it of what is stored. False: there is none, or `change` returned None.
+        Raises BrokerError and CapacityError, and what `change` raises."""
+        deadline = time.monotonic() + seconds
+        while True:
+            held = await self._held(session_id, seconds)
+            to_be = None if held.card is None else change(held.card)
+            if to_be is None:
+                return False
+            try:
+                await self._write(session_id, to_be, held.seq, seconds)
+            except FencedError:
+                await self._wait(deadline)
+            else:
+                return True
 
     async def erase(self, session_id: Token, card: Card, *, seconds: float) -> None:
         """Leaves a tombstone in the place of `card`, and nothing of it. One of another nonce is left alone: the session

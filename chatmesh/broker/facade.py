@@ -16,11 +16,13 @@ from chatmesh.broker.registry import Heartbeats, Registry
 from chatmesh.broker.replies import PeerReplies, Replies
 from chatmesh.broker.requests import RequestQueue
 from chatmesh.broker.retries import Retries
+from chatmesh.broker.ring_file import RingFile
 from chatmesh.broker.sessions import Sessions
 from chatmesh.broker.spent import Spent
 from chatmesh.broker.storage import Storage
 from chatmesh.broker.streams import CONSUMER, REQUESTS, ConsumerSpec, StreamSettings
 from chatmesh.broker.transcript import Transcript
+from chatmesh.broker.vault import Vault
 from chatmesh.kernel import Service
 
 
@@ -36,8 +38,11 @@ class Broker:
         pulls: bool,
         fenced: bool = True,
         tells_apart: bool = False,
+        key_ring: RingFile | None = None,
+        accepts_clear: bool = False,
     ) -> None:
-        """`tells_apart`: sessions belong to callers."""
+        """`tells_apart`: sessions belong to callers. `key_ring`: payloads are sealed; `accepts_clear`: those in clear are
+        taken all the same."""
         self.is_replicated = settings.replicas > 1
         """Reads may be answered by a server that is behind."""
         self.connection = Connection(address)
@@ -56,9 +61,6 @@ class Broker:
             pulls=pulls,
         )
         self.direct_get = DirectGet(self.connection, self.replies, on_unheard=self._doubt)
-        self.transcript = Transcript(
-            self.direct_get, self.publisher, lambda: self.streams.epoch, fenced=fenced
-        )
         self.cards = Cards(
             self.api,
             self.direct_get,
@@ -66,8 +68,13 @@ class Broker:
             refresh_seconds=settings.cards_refresh_seconds,
             is_replicated=self.is_replicated,
         )
-        self.ownership = Ownership(self.cards, is_on=tells_apart)
-        self.queue = RequestQueue(self.direct_get, self.publisher)
+        self.key_ring = key_ring
+        self.vault = Vault(self.cards, key_ring, accepts_clear=accepts_clear)
+        self.ownership = Ownership(self.cards, self.vault, is_on=tells_apart)
+        self.transcript = Transcript(
+            self.direct_get, self.publisher, self.vault, lambda: self.streams.epoch, fenced=fenced
+        )
+        self.queue = RequestQueue(self.direct_get, self.publisher, self.vault)
         self.sessions = Sessions(self.api, self.direct_get, self.queue, self.ownership)
         self.registry = Registry(self.direct_get, self.publisher)
         self.retries = Retries(self.direct_get, self.publisher)
@@ -77,7 +84,9 @@ class Broker:
 
     @property
     def services(self) -> tuple[tuple[str, Service], ...]:
+        key_ring = () if self.key_ring is None else (("key-ring", self.key_ring),)
         return (
+            *key_ring,
             ("connection", self.connection),
             ("replies", self.replies),
             ("peer-replies", self.peer_replies),

@@ -4,11 +4,15 @@ nothing is read."""
 from __future__ import annotations
 
 import time
+from dataclasses import dataclass
 from enum import Enum, auto
 
 from chatmesh.broker.cards import Cards
+from chatmesh.broker.vault import Vault
+from chatmesh.errors import KeyMissingError, ProtocolError
 from chatmesh.protocol.callers import Caller
 from chatmesh.protocol.cards import Card, new_nonce
+from chatmesh.protocol.sealing import DataKey
 from chatmesh.protocol.timestamps import iso
 from chatmesh.protocol.tokens import Token
 
@@ -23,12 +27,25 @@ class Whose(Enum):
     """Not begun, or erased."""
 
 
-class Ownership:
-    """Stateless. `is_on`: callers are told apart."""
+@dataclass(frozen=True, slots=True)
+class Begun:
+    """`is_theirs`: the session is the caller's. `key` seals what is said in it; None: nothing is sealed."""
 
-    def __init__(self, cards: Cards, *, is_on: bool) -> None:
+    is_theirs: bool
+    key: DataKey | None = None
+
+
+class Ownership:
+    """Stateless. `is_on`: callers are told apart. Cards are kept where they are, or where payloads are sealed."""
+
+    def __init__(self, cards: Cards, vault: Vault, *, is_on: bool) -> None:
         self._cards = cards
+        self._vault = vault
         self.is_on = is_on
+
+    @property
+    def _has_cards(self) -> bool:
+        return self.is_on or self._vault.is_on
 
     async def look(self, caller: Caller, session_id: Token) -> Whose:
         """Raises BrokerError."""
@@ -43,19 +60,29 @@ class Ownership:
         """Whether the caller may see the session. Raises BrokerError."""
         return await self.look(caller, session_id) is Whose.THEIRS
 
-    async def begin(self, caller: Caller, session_id: Token) -> bool:
-        """Before a message of the caller's is accepted: the session is theirs, from now on if it was nobody's. False: it is
-        somebody else's. Raises BrokerError, CapacityError."""
-        if not self.is_on:
-            return True
+    async def begin(self, caller: Caller, session_id: Token) -> Begun:
+        """Before a message of the caller's is accepted: the session is theirs, from now on if it was nobody's. Raises
+        BrokerError (KeyMissingError where this process can't seal what is said in it), CapacityError."""
+        if not self._has_cards:
+            return Begun(True)
         mine = Card(caller.tenant, caller.user, None, new_nonce(), iso(time.time()))
-        card = await self._cards.begin(session_id, mine, seconds=STORE_SECONDS)
-        return card.is_of(caller.tenant, caller.user)
+        seal = self._vault.ring.with_new_key if self._vault.is_on else None
+        card = await self._cards.begin(session_id, mine, seal, seconds=STORE_SECONDS)
+        if self.is_on and not card.is_of(caller.tenant, caller.user):
+            return Begun(False)
+        if not self._vault.is_on:
+            return Begun(True)
+        try:
+            return Begun(True, self._vault.learn(session_id, card))
+        except ProtocolError as error:
+            raise KeyMissingError(error.what, where=session_id, mend="Erase the session.") from error
 
     async def card(self, session_id: Token) -> Card | None:
-        """The session's card; none is read where callers are not told apart. Raises BrokerError."""
-        return await self._cards.read(session_id, seconds=READ_SECONDS) if self.is_on else None
+        """The session's card, if there are any. Raises BrokerError."""
+        return await self._cards.read(session_id, seconds=READ_SECONDS) if self._has_cards else None
 
     async def forget(self, session_id: Token, card: Card) -> None:
-        """The session of that card was erased: it is nobody's. Raises BrokerError, CapacityError."""
+        """The session of that card was erased: it is nobody's, and what was sealed is unreadable. Raises BrokerError,
+        CapacityError."""
         await self._cards.erase(session_id, card, seconds=STORE_SECONDS)
+        self._vault.forget(session_id, card)

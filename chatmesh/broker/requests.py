@@ -7,15 +7,18 @@ from __future__ import annotations
 
 import asyncio
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 
-from chatmesh.broker.direct_get import DirectGet
+from chatmesh.broker.direct_get import DirectGet, Stored
 from chatmesh.broker.publisher import PubAck, Publisher
 from chatmesh.broker.streams import DEAD_LETTERS, REQUESTS
+from chatmesh.broker.vault import Vault, message_id_of
 from chatmesh.errors import ProtocolError
 from chatmesh.protocol import headers, subjects, trace
 from chatmesh.protocol.messages import WorkflowRequest
 from chatmesh.protocol.records import TOMBSTONE
+from chatmesh.protocol.sealing import DataKey, Kind
 from chatmesh.protocol.tokens import Token
 
 LAG_SECONDS = 0.25
@@ -26,30 +29,33 @@ AGAIN_SECONDS = 0.01
 
 @dataclass(frozen=True, slots=True)
 class Queued:
-    """A request that is not yet answered. `seq` is its place: lower is older."""
+    """A request that is not yet answered. `seq` is its place: lower is older. `key`: it is sealed with that."""
 
     seq: int
     request: WorkflowRequest
     traceparent: str = ""
+    key: DataKey | None = None
 
 
 class RequestQueue:
     """`WORKFLOW_REQUESTS` and the dead letters."""
 
-    def __init__(self, direct_get: DirectGet, publisher: Publisher) -> None:
+    def __init__(self, direct_get: DirectGet, publisher: Publisher, vault: Vault) -> None:
         self._direct_get = direct_get
         self._publisher = publisher
+        self.vault = vault
 
     async def submit(
         self,
         request: WorkflowRequest,
         *,
+        key: DataKey | None,
         only_if_free: bool,
         seconds: float,
         again: bool = False,
         traceparent: str = "",
     ) -> PubAck:
-        """Stores the request; returns JetStream's acknowledgement (`duplicate`: its id was there already).
+        """Stores the request, sealed with `key`; returns JetStream's acknowledgement (`duplicate`: its id was there already).
 
         `again`: JetStream remembers the id, but its request is gone (erased with its session), so this one is another.
         `only_if_free` stores it only while nothing of the session is queued or running, else FencedError. Errors as in
@@ -64,7 +70,7 @@ class RequestQueue:
             message_headers[headers.EXPECTED_SUBJECT_SEQUENCE] = "0"
         return await self._publisher.publish(
             subjects.execute(request.session_id),
-            request.encode(),
+            sealed_request(request, key),
             message_headers=message_headers,
             deadline_seconds=seconds,
         )
@@ -83,23 +89,39 @@ class RequestQueue:
 
     async def queued(self, session_id: Token, *, limit: int, seconds: float) -> list[Queued]:
         """The session's unanswered requests, oldest first, of the first `limit`: without those that are about to be
-        erased. Undecodable ones are left out: the worker that meets them makes dead letters of them."""
-        page = await self._direct_get.page(
-            REQUESTS, subjects.execute(session_id), seq=1, limit=limit, seconds=seconds
-        )
+        erased. Undecodable ones are left out: the worker that meets them makes dead letters of them. Raises
+        KeyMissingError where one can't be opened here."""
         found: list[Queued] = []
-        for stored in page.messages:
-            if headers.ERASE in stored.headers:
-                found.clear()
-                continue
+        for stored in await self._unanswered(session_id, limit, seconds):
             try:
-                request = WorkflowRequest.decode(stored.body)
+                opened = await self.vault.request(stored.body, session_id)
             except ProtocolError:
                 continue
+            request = opened.request
             traceparent = trace.of_request(
                 stored.headers, stored.body, request.session_id, request.message_id
             )
-            found.append(Queued(stored.seq, request, traceparent))
+            found.append(Queued(stored.seq, request, traceparent, opened.key))
+        return found
+
+    async def queued_ids(self, session_id: Token, *, limit: int, seconds: float) -> list[Token]:
+        """The same, for who needs to know of them and not what they say."""
+        found: list[Token] = []
+        for stored in await self._unanswered(session_id, limit, seconds):
+            with suppress(ProtocolError):
+                found.append(message_id_of(stored.body))
+        return found
+
+    async def _unanswered(self, session_id: Token, limit: int, seconds: float) -> list[Stored]:
+        page = await self._direct_get.page(
+            REQUESTS, subjects.execute(session_id), seq=1, limit=limit, seconds=seconds
+        )
+        found: list[Stored] = []
+        for stored in page.messages:
+            if headers.ERASE in stored.headers:
+                found.clear()
+            else:
+                found.append(stored)
         return found
 
     async def head(self, session_id: Token, *, seconds: float) -> int | None:
@@ -145,3 +167,9 @@ class RequestQueue:
             message_headers=message_headers,
             deadline_seconds=seconds,
         )
+
+
+def sealed_request(request: WorkflowRequest, key: DataKey | None) -> bytes:
+    """As it stands in the queue."""
+    body = request.encode()
+    return body if key is None else key.seal(Kind.REQUEST, request.message_id, body)

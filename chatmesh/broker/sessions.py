@@ -69,7 +69,7 @@ class Sessions:
             held = visible_claim(found.get(subjects.claim(name)), found.get(subjects.erased(name)))
             if held is not None:
                 rows.append(SessionRow(name, held.claim.message_id, held.claim.timestamp))
-            elif await self._queue.queued(name, limit=1024, seconds=seconds):
+            elif await self._queue.queued_ids(name, limit=1024, seconds=seconds):
                 # Not one whose only request is to erase it.
                 rows.append(SessionRow(name, None, None))
         return rows

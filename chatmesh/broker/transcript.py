@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from chatmesh.broker.direct_get import PAGE_BYTES, DirectGet, Stored
 from chatmesh.broker.publisher import Done, Publisher
 from chatmesh.broker.streams import TRANSCRIPT
+from chatmesh.broker.vault import Vault
 from chatmesh.errors import BrokerUnreachableError, FencedError, ProtocolError
 from chatmesh.protocol import headers, subjects
 from chatmesh.protocol.records import TOMBSTONE, Claim, Erasure, Record
@@ -89,10 +90,17 @@ class Transcript:
     """
 
     def __init__(
-        self, direct_get: DirectGet, publisher: Publisher, epoch: Callable[[], str], *, fenced: bool = True
+        self,
+        direct_get: DirectGet,
+        publisher: Publisher,
+        vault: Vault,
+        epoch: Callable[[], str],
+        *,
+        fenced: bool = True,
     ) -> None:
         self._direct_get = direct_get
         self._publisher = publisher
+        self._vault = vault
         self._epoch = epoch
         self._fenced = fenced
 
@@ -126,7 +134,10 @@ class Transcript:
             )
         }
         return MessageState(
-            _claim(found.get(claim)), _record(found.get(record)), stop in found, _erasure(found.get(erased))
+            _claim(found.get(claim)),
+            await self._record(found.get(record)),
+            stop in found,
+            _erasure(found.get(erased)),
         )
 
     async def session(self, session_id: Token, *, seconds: float) -> SessionState:
@@ -197,14 +208,14 @@ class Transcript:
         stored = await self._direct_get.last(
             TRANSCRIPT, subjects.transcript(session_id, message_id), seconds=seconds
         )
-        return _record(stored)
+        return await self._record(stored)
 
     async def first_record(self, session_id: Token, message_id: Token, *, seconds: float) -> Record | None:
         """The message's first record: what was asked."""
         stored = await self._direct_get.first(
             TRANSCRIPT, subjects.transcript(session_id, message_id), seconds=seconds
         )
-        return _record(stored)
+        return await self._record(stored)
 
     async def page(
         self,
@@ -228,21 +239,32 @@ class Transcript:
             TRANSCRIPT, subject, seq=seq, limit=limit, seconds=seconds, max_bytes=max_bytes
         )
         next_seq = page.messages[-1].seq + 1 if page.messages else seq
-        return Records(
-            [record for stored in page.messages if (record := _readable(stored)) and record.token > floor],
-            next_seq,
-            page.more,
-        )
+        records = [await self._record(stored) for stored in page.messages]
+        return Records([record for record in records if record and record.token > floor], next_seq, page.more)
 
     async def records_before(
         self, session_id: Token, token: int, *, seq: int, seconds: float
     ) -> AsyncIterator[Record]:
-        """Every record of the session from `seq` up to the claim `token`, oldest first.
+        """Every record of the session from `seq` up to the claim `token`, oldest first. Raises BrokerUnreachableError where
+        the claim is not seen within `seconds`."""
+        async for stored in self._stored_before(session_id, token, seq, seconds):
+            if record := await self._record(stored):
+                yield record
 
-        With several servers a page may come from one that has not stored yet what the others have acknowledged, and
+    async def messages_before(self, session_id: Token, token: int, *, seconds: float) -> set[Token]:
+        """The messages that have records there, readable or not."""
+        return {
+            subjects.of_transcript(stored.subject)[1]
+            async for stored in self._stored_before(session_id, token, 1, seconds)
+            if stored.body != TOMBSTONE
+        }
+
+    async def _stored_before(
+        self, session_id: Token, token: int, seq: int, seconds: float
+    ) -> AsyncIterator[Stored]:
+        """With several servers a page may come from one that has not stored yet what the others have acknowledged, and
         whose last record would be taken for the last there is. So the claim itself is read along, and until it is seen
-        nothing is known to be whole. Raises BrokerUnreachableError where it is not seen within `seconds`.
-        """
+        nothing is known to be whole."""
         deadline = time.monotonic() + seconds
         while seq <= token:
             page = await self._direct_get.page(
@@ -250,12 +272,8 @@ class Transcript:
             )
             for stored in page.messages:
                 seq = stored.seq + 1
-                if (
-                    stored.seq < token
-                    and subjects.is_record(stored.subject)
-                    and (record := _readable(stored))
-                ):
-                    yield record
+                if stored.seq < token and subjects.is_record(stored.subject):
+                    yield stored
             if seq <= token and not page.more:
                 if time.monotonic() >= deadline:
                     raise _behind(token)
@@ -306,6 +324,19 @@ class Transcript:
             subjects.transcript(session_id, message_id), body, message_headers, done, deadline_seconds=seconds
         )
 
+    async def _record(self, stored: Stored | None) -> Record | None:
+        """A record, or None for what is none, or was erased: somebody else may write to the subject, and one bad body must
+        not take the session's whole replay with it. Raises KeyMissingError where it can't be opened here: what is left out
+        would look like what was never said."""
+        if stored is None or stored.body == TOMBSTONE:
+            return None
+        session_id, message_id = subjects.of_transcript(stored.subject)
+        try:
+            return await self._vault.record(stored.body, session_id, message_id, stored.seq)
+        except ProtocolError as error:
+            _tell_undecodable(stored, error)
+            return None
+
 
 def _behind(token: int) -> BrokerUnreachableError:
     return BrokerUnreachableError(
@@ -334,27 +365,11 @@ def _claim(stored: Stored | None) -> HeldClaim | None:
         return HeldClaim(Claim.unknown(Token(subjects.third_token(stored.subject))), stored.seq)
 
 
-def _record(stored: Stored | None) -> Record | None:
-    return None if stored is None else _readable(stored)
-
-
 def _erasure(stored: Stored | None) -> Erasure | None:
     if stored is None:
         return None
     try:
         return Erasure.decode(stored.body, stored.seq)
-    except ProtocolError as error:
-        _tell_undecodable(stored, error)
-        return None
-
-
-def _readable(stored: Stored) -> Record | None:
-    """A record, or None for what is none: somebody else may write to the subject, and one bad body must not take the
-    session's whole replay with it."""
-    if stored.body == TOMBSTONE:
-        return None
-    try:
-        return Record.decode(stored.body, stored.seq)
     except ProtocolError as error:
         _tell_undecodable(stored, error)
         return None

@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import fcntl
-import os
-import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,6 +13,7 @@ import orjson
 
 from chatmesh.app.auth import token_settings
 from chatmesh.cli import table
+from chatmesh.cli.replaced import alone, read_text, replace_text
 from chatmesh.cli.settings import load_settings
 from chatmesh.config.auth_rules import FAMILIES
 from chatmesh.errors import ConfigError, Exit, ProtocolError
@@ -113,41 +111,13 @@ def _when(key: ApiKey) -> str:
 
 
 def _read(path: Path) -> dict[str, ApiKey]:
-    try:
-        return parse_keys(path.read_text(encoding="utf-8"), str(path))
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"the file can't be read: {error}", where=str(path)) from error
+    return parse_keys(read_text(path), str(path))
 
 
 @contextmanager
 def _changing(path: Path) -> Iterator[dict[str, ApiKey]]:
-    """The keys, to be changed; written whole, so that a pod never reads half of them. One at a time."""
-    try:
-        folder = os.open(path.parent, os.O_RDONLY)
-    except OSError as error:
-        raise ConfigError(f"the folder can't be opened: {error.strerror}", where=str(path.parent)) from error
-    try:
-        fcntl.flock(folder, fcntl.LOCK_EX)
+    """The keys, to be changed."""
+    with alone(path):
         keys = _read(path) if path.exists() else {}
         yield keys
-        _write(path, render_keys(keys.values()))
-    except OSError as error:
-        raise ConfigError(f"the file can't be written: {error.strerror}", where=str(path)) from error
-    finally:
-        os.close(folder)
-
-
-def _write(path: Path, text: str) -> None:
-    """Readable as it was before; a new one by its owner only."""
-    mode = path.stat().st_mode & 0o777 if path.exists() else 0o600
-    descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=".keys-")
-    try:
-        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        Path(name).chmod(mode)
-        Path(name).replace(path)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise
+        replace_text(path, render_keys(keys.values()))

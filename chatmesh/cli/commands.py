@@ -74,6 +74,7 @@ def parser() -> argparse.ArgumentParser:
     _add_dlq(commands)
     _add_doctor(commands)
     _add_keys(commands)
+    _add_keyring(commands)
     _add_token(commands)
     _add_chaos(commands)
     _add_natsconf(commands)
@@ -288,6 +289,32 @@ def _add_keys(commands: _Commands[argparse.ArgumentParser]) -> None:
     for action, function in ((new, "new_key"), (listing, "list_keys"), (revoke, "revoke_key")):
         action.add_argument("--file", type=Path, required=True, metavar="FILE", help="the file of keys")
         action.set_defaults(command=_lazy("chatmesh.cli.callers", function))
+
+
+def _add_keyring(commands: _Commands[argparse.ArgumentParser]) -> None:
+    keyring = commands.add_parser(
+        "keyring", help="keys that seal what is stored, in a file that all processes read"
+    )
+    actions = keyring.add_subparsers(title="actions", required=True, metavar="ACTION")
+    new = actions.add_parser("new", help="make a key ring with one key")
+    rotate = actions.add_parser("rotate", help="add a key, which wraps what is new")
+    rotate.add_argument("--later", action="store_true", help="add it only; `use` makes it current")
+    use = actions.add_parser("use", help="make a key current that every process knows")
+    drop = actions.add_parser("drop", help="remove a key: what it still wraps is unreadable for good")
+    for action in (use, drop):
+        action.add_argument("id", metavar="ID", help="as `list` shows it")
+    listing = actions.add_parser("list", help="the keys' ids and ages")
+    functions = {"new": new, "rotate": rotate, "use": use, "drop": drop, "list_keys": listing}
+    for function, action in functions.items():
+        action.add_argument("--file", type=Path, required=True, metavar="FILE", help="the key ring")
+        action.set_defaults(command=_lazy("chatmesh.cli.keyring", function))
+    rewrap = actions.add_parser(
+        "rewrap", help="wrap all sessions' keys by the current one, so that an old one can go"
+    )
+    for action in (listing, rewrap):
+        action.add_argument("--json", action="store_true", help="as JSON")
+    _add_settings(rewrap)
+    rewrap.set_defaults(command=_lazy("chatmesh.cli.keyring", "rewrap"))
 
 
 def _add_token(commands: _Commands[argparse.ArgumentParser]) -> None:

@@ -20,6 +20,7 @@ from chatmesh.config.limits import LimitsConfig
 from chatmesh.config.model_rules import BUILT_IN_MODELS
 from chatmesh.config.models import ModelConfig, Models, demo_only, plain
 from chatmesh.config.rules import broken_rules
+from chatmesh.config.sealing import SealingConfig
 from chatmesh.config.section import (
     ModelName,
     Section,
@@ -71,6 +72,7 @@ class Config(Section):
     streams: StreamsConfig = Field(default_factory=StreamsConfig, description="What JetStream keeps.")
     http: HttpConfig = Field(default_factory=HttpConfig, description="The web server of a pod.")
     auth: AuthConfig = Field(default_factory=AuthConfig, description="Who may call.")
+    sealing: SealingConfig = Field(default_factory=SealingConfig, description="Who can read what is stored.")
     sse: SseConfig = Field(default_factory=SseConfig, description="Streams to readers.")
     limits: LimitsConfig = Field(default_factory=LimitsConfig, description="How much at a time.")
     sessions: SessionsConfig = Field(

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from chatmesh.broker import Connection, Listener, Msg
+from chatmesh.broker import Connection, Listener, Msg, Vault
 from chatmesh.errors import ProtocolError
 from chatmesh.hub.hub import Hub
-from chatmesh.protocol import headers, subjects
+from chatmesh.protocol import headers, sealing, subjects
 from chatmesh.protocol.messages import ChunkBatch
 from chatmesh.protocol.records import Record
 from chatmesh.protocol.tokens import Token
@@ -28,9 +28,10 @@ class _BatchInbox(Listener):
 
     _pattern: str
 
-    def __init__(self, connection: Connection, hub: Hub) -> None:
+    def __init__(self, connection: Connection, hub: Hub, vault: Vault) -> None:
         super().__init__(connection, capacity=CAPACITY)
         self._hub = hub
+        self._vault = vault
         self._lag = metrics.delivery_lag.labels(self._pattern)
 
     def on_loss(self) -> None:
@@ -53,15 +54,32 @@ class _BatchInbox(Listener):
                 observe_lag(self._lag, sent_at)
             self._take_own(message)
             return
+        self._vault.check_clear()
         batch = ChunkBatch.decode(message.data)
         self._check_session(message, batch.session_id)
         for chunk in batch.chunks:
             self._hub.on_foreign(chunk)
 
     def _take_own(self, message: Msg) -> None:
+        if sealing.is_sealed(message.data):
+            self._take_sealed(message)
+            return
         record = Record.decode(message.data)
         self._check_session(message, record.session_id)
+        self._vault.check_clear_record(record)
         self._hub.on_record(record)
+
+    def _take_sealed(self, message: Msg) -> None:
+        sealed = sealing.parse(message.data)
+        self._check_session(message, sealed.session_id)
+        if self._hub.channel(sealed.session_id) is None:
+            return
+        record = self._vault.live(sealed)
+        if record is None:
+            # Its key would have to be waited for, and everybody's batches behind it: the mender reads it from the transcript.
+            self._hub.look(sealed.session_id)
+        else:
+            self._hub.on_record(record)
 
     def _check_session(self, message: Msg, session_id: Token) -> None:
         """Raises ProtocolError where the subject is another session's."""
@@ -72,8 +90,8 @@ class ResponseInbox(_BatchInbox):
 
     _pattern = subjects.RESPONSE_ALL
 
-    def __init__(self, connection: Connection, hub: Hub, pod_id: Token) -> None:
-        super().__init__(connection, hub)
+    def __init__(self, connection: Connection, hub: Hub, vault: Vault, pod_id: Token) -> None:
+        super().__init__(connection, hub, vault)
         self._pod_id = pod_id
 
     def subject(self) -> str:
@@ -97,7 +115,7 @@ class BroadcastInbox(_BatchInbox):
             raise ProtocolError("session_id is not the one of the subject", where=message.subject)
 
     def _take_own(self, message: Msg) -> None:
-        if b'"offset":' in message.data[:OFFSET_WITHIN]:
+        if sealing.is_sealed(message.data) or b'"offset":' in message.data[:OFFSET_WITHIN]:
             super()._take_own(message)
         else:
             # A single chunk for somebody else's pods, of an answer that we get as records, or find in the transcript.

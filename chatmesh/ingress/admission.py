@@ -9,23 +9,24 @@ import time
 from collections.abc import Callable
 
 from chatmesh.broker import Ownership
-from chatmesh.errors import BrokerError, CapacityError, StorageFullError
+from chatmesh.errors import BrokerError, CapacityError, KeyMissingError, StorageFullError
 from chatmesh.ingress.intake import RETRY_AFTER_SECONDS, Accepted, Intake
 from chatmesh.ingress.limits import Limits
-from chatmesh.ingress.refusals import storage_full
+from chatmesh.ingress.refusals import key_missing, storage_full
 from chatmesh.ingress.stopping import Stopping
 from chatmesh.protocol import trace
 from chatmesh.protocol.callers import Caller
 from chatmesh.protocol.messages import WorkflowRequest
 from chatmesh.protocol.model_names import is_served
+from chatmesh.protocol.sealing import OVERHEAD_BYTES, DataKey
 from chatmesh.protocol.tokens import Token
 from chatmesh.telemetry import get_logger
 from chatmesh.web import Problem, unknown_session
 
 log = get_logger("ingress")
 
-REQUEST_MARGIN = 512
-"""What the transcript's first record has around the request's text."""
+REQUEST_MARGIN = 512 + OVERHEAD_BYTES
+"""What the transcript's first record has around the request's text, and what sealing adds."""
 
 
 class Admission:
@@ -99,10 +100,9 @@ class Admission:
         self._limits.check_history(request)
         self.check_broker()
         refusal = await self._refusal(caller, request, may_be_known=may_be_known)
-        if refusal is None:
-            await self._begin(caller, request.session_id)
+        key = await self._begin(caller, request.session_id) if refusal is None else None
         accepted = await self._intake.accept(
-            request, may_be_known=may_be_known, traceparent=traceparent, refusal=refusal
+            request, key, may_be_known=may_be_known, traceparent=traceparent, refusal=refusal
         )
         if accepted.interrupts:
             await self._stopping.interrupt(request.session_id, request.message_id)
@@ -136,13 +136,14 @@ class Admission:
             raise _away_for_limits() from error
         raise refusal
 
-    async def _begin(self, caller: Caller, session_id: Token) -> None:
+    async def _begin(self, caller: Caller, session_id: Token) -> DataKey | None:
         """Before the message is stored, so that there is nothing in a session that nobody owns."""
         try:
-            if not await self._ownership.begin(caller, session_id):
-                raise unknown_session()
+            begun = await self._ownership.begin(caller, session_id)
         except StorageFullError as error:
             raise storage_full("Nothing was accepted: there is no room for another session.") from error
+        except KeyMissingError as error:
+            raise key_missing(error) from error
         except (BrokerError, CapacityError) as error:
             raise Problem(
                 503,
@@ -150,6 +151,9 @@ class Admission:
                 "Nothing was accepted: whose the session is could not be read or stored.",
                 retry_after_seconds=RETRY_AFTER_SECONDS,
             ) from error
+        if not begun.is_theirs:
+            raise unknown_session()
+        return begun.key
 
     def _check_model(self, request: WorkflowRequest) -> None:
         """While no worker was heard of, a message is accepted and waits."""

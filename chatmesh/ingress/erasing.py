@@ -55,7 +55,7 @@ class Erasing:
     async def _erase(self, session_id: Token) -> None:
         state, queued, card = await together(
             self._transcript.session(session_id, seconds=READ_SECONDS),
-            self._queue.queued(session_id, limit=self._queue_limit + 1, seconds=READ_SECONDS),
+            self._queue.queued_ids(session_id, limit=self._queue_limit + 1, seconds=READ_SECONDS),
             self._ownership.card(session_id),
         )
         if state.claim is None and not queued and card is not None:
@@ -70,8 +70,8 @@ class Erasing:
         ack = await self._queue.submit_erase(session_id, erase_id, request.encode(), seconds=STORE_SECONDS)
         try:
             await self._transcript.mark_erased(session_id, erase_id, ack.seq, now, seconds=STORE_SECONDS)
-            for entry in queued:
-                await self._stopping.store(session_id, entry.request.message_id)
+            for message_id in queued:
+                await self._stopping.store(session_id, message_id)
             if card is not None:
                 # Behind the mark: whoever begins the session now sees nothing of what was.
                 await self._ownership.forget(session_id, card)

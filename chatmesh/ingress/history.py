@@ -6,6 +6,7 @@ from chatmesh.broker import HeldClaim, Queued, RequestQueue, Sessions, SessionSt
 from chatmesh.errors import BrokerError
 from chatmesh.ingress.answers import MessagePage, OneMessage, SessionPage
 from chatmesh.ingress.conversation import assistant_row, rows, waiting
+from chatmesh.ingress.refusals import unreadable
 from chatmesh.kernel.together import together
 from chatmesh.protocol.callers import Caller
 from chatmesh.protocol.exchanges import Exchange, exchanges
@@ -35,7 +36,7 @@ class History:
         try:
             return await self._page(session_id, limit, after)
         except BrokerError as error:
-            raise _away() from error
+            raise unreadable(error) from error
 
     async def sessions(self, caller: Caller, *, limit: int, after: str) -> SessionPage:
         """`limit` of the caller's sessions behind the id `after`, in the order of their ids."""
@@ -44,7 +45,7 @@ class History:
                 caller, after=after, limit=limit, seconds=READ_SECONDS
             )
         except BrokerError as error:
-            raise _away() from error
+            raise unreadable(error) from error
         return {
             "sessions": [
                 {
@@ -75,19 +76,17 @@ class History:
         try:
             return await self._message(session_id, message_id)
         except BrokerError as error:
-            raise _away() from error
+            raise unreadable(error) from error
 
     async def unanswered(self, session_id: Token) -> list[Token]:
         """The session's messages that have not ended, oldest first: what runs is the first of them."""
         try:
-            queued = await self._queue.queued(session_id, limit=self._queue_limit + 1, seconds=READ_SECONDS)
-            return [
-                entry.request.message_id
-                for entry in queued
-                if not await self._has_ended(session_id, entry.request.message_id)
-            ]
+            queued = await self._queue.queued_ids(
+                session_id, limit=self._queue_limit + 1, seconds=READ_SECONDS
+            )
+            return [each for each in queued if not await self._has_ended(session_id, each)]
         except BrokerError as error:
-            raise _away() from error
+            raise unreadable(error) from error
 
     async def _has_ended(self, session_id: Token, message_id: Token) -> bool:
         """What has ended stays in the queue until its worker has heard that its end is stored."""
@@ -194,7 +193,3 @@ def _read_cursor(scope: Scope, text: str) -> Position:
     if position is None:
         raise Problem(422, "unknown_cursor", "`after` must be a `next` that this session's history gave.")
     return position
-
-
-def _away() -> Problem:
-    return Problem(503, "broker_away", "The transcript can't be read: NATS is away.", retry_after_seconds=2)

@@ -11,15 +11,18 @@ from dataclasses import dataclass
 
 from chatmesh.broker import Queued, RequestQueue, Transcript
 from chatmesh.errors import (
+    BrokerError,
     BrokerUnreachableError,
     CapacityError,
     FencedError,
+    KeyMissingError,
     PublishRefusedError,
     PublishUnknownError,
     StorageFullError,
 )
-from chatmesh.ingress.refusals import storage_full
+from chatmesh.ingress.refusals import key_missing, storage_full
 from chatmesh.protocol.messages import WorkflowRequest
+from chatmesh.protocol.sealing import DataKey
 from chatmesh.telemetry import get_logger, metrics
 from chatmesh.web import Problem
 
@@ -70,12 +73,13 @@ class Intake:
     async def accept(
         self,
         request: WorkflowRequest,
+        key: DataKey | None,
         *,
         may_be_known: bool,
         traceparent: str,
         refusal: Problem | None = None,
     ) -> Accepted:
-        """Returns once JetStream has the message, which is of that trace from then on. `may_be_known`: its id came from the client, so it may have been sent
+        """Returns once JetStream has the message, sealed with `key`, which is of that trace from then on. `may_be_known`: its id came from the client, so it may have been sent
         before, minutes or days ago. `refusal`: why nothing new is taken of this caller. Raises Problem."""
         try:
             if may_be_known and (accepted := await self._answered(request)) is not None:
@@ -86,15 +90,35 @@ class Intake:
                 return await self._accept_known(request, refusal, may_be_known=may_be_known)
             try:
                 ack = await self._queue.submit(
-                    request, only_if_free=True, seconds=ACCEPT_SECONDS, traceparent=traceparent
+                    request, key=key, only_if_free=True, seconds=ACCEPT_SECONDS, traceparent=traceparent
                 )
             except FencedError:
-                return await self._accept_busy(request, traceparent)
-            if ack.duplicate:
-                return await self._recognise(request, traceparent)
+                accepted = await self._accept_busy(request, key, traceparent)
+            else:
+                accepted = (
+                    await self._recognise(request, key, traceparent) if ack.duplicate else self._took(request)
+                )
+            if key is not None and not accepted.is_duplicate:
+                await self._check_kept(key)
+        except KeyMissingError as error:
+            raise key_missing(error) from error
         except (PublishUnknownError, BrokerUnreachableError, CapacityError, PublishRefusedError) as error:
             raise _refused(error, request) from error
-        return self._took(request)
+        return accepted
+
+    async def _check_kept(self, key: DataKey) -> None:
+        """An erasure between the card and the message would have destroyed the key of what we say is accepted."""
+        try:
+            is_kept = await self._queue.vault.is_kept(key)
+        except BrokerError as error:
+            raise PublishUnknownError("whether its key is kept is not known", where=key.session_id) from error
+        if not is_kept:
+            raise Problem(
+                503,
+                "not_accepted",
+                "Nothing was accepted: the session was erased at this moment.",
+                retry_after_seconds=RETRY_AFTER_SECONDS,
+            )
 
     async def _accept_known(
         self, request: WorkflowRequest, refusal: Problem, *, may_be_known: bool
@@ -104,7 +128,7 @@ class Intake:
             return accepted
         raise refusal
 
-    async def _accept_busy(self, request: WorkflowRequest, traceparent: str) -> Accepted:
+    async def _accept_busy(self, request: WorkflowRequest, key: DataKey | None, traceparent: str) -> Accepted:
         """Something of the session is queued or running: perhaps this very message."""
         queued = await self._queued(request)
         if (accepted := self._same_of(request, queued)) is not None:
@@ -122,10 +146,10 @@ class Intake:
                 retry_after_seconds=RETRY_AFTER_SECONDS,
             )
         ack = await self._queue.submit(
-            request, only_if_free=False, seconds=ACCEPT_SECONDS, traceparent=traceparent
+            request, key=key, only_if_free=False, seconds=ACCEPT_SECONDS, traceparent=traceparent
         )
         if ack.duplicate:
-            return await self._recognise(request, traceparent)
+            return await self._recognise(request, key, traceparent)
         return self._took(request, interrupts=on_busy == "interrupt")
 
     async def _answered(self, request: WorkflowRequest) -> Accepted | None:
@@ -139,7 +163,7 @@ class Intake:
             return None
         return self._same(request, str(first.request.get("digest")), str(first.request.get("correlation_id")))
 
-    async def _recognise(self, request: WorkflowRequest, traceparent: str) -> Accepted:
+    async def _recognise(self, request: WorkflowRequest, key: DataKey | None, traceparent: str) -> Accepted:
         """JetStream had the id already: it is queued, running or answered; which one decides whose body counts."""
         if (accepted := self._same_of(request, await self._queued(request))) is not None:
             return accepted
@@ -147,7 +171,12 @@ class Intake:
             return answered
         # It was erased with its session, so this is a new message, though JetStream still remembers the id.
         await self._queue.submit(
-            request, only_if_free=False, seconds=ACCEPT_SECONDS, again=True, traceparent=traceparent
+            request,
+            key=key,
+            only_if_free=False,
+            seconds=ACCEPT_SECONDS,
+            again=True,
+            traceparent=traceparent,
         )
         return self._took(request)
 

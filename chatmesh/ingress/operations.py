@@ -17,8 +17,8 @@ from chatmesh.web.openapi import EVENT_STREAM, Answer, Operation, Parameter
 _LIMIT = Parameter("query", "limit", Limit, "How many, at most.")
 _AFTER = Parameter("query", "after", str, "The `next` of the page before.")
 _ID = ("invalid_id",)
-_AWAY = ("broker_away",)
-_NOT_STORED = ("broker_away", "storage_full")
+_AWAY = ("broker_away", "key_missing")
+_NOT_STORED = ("broker_away", "key_missing", "storage_full")
 
 ADMISSION = {
     400: ("not_json",),
@@ -27,7 +27,7 @@ ADMISSION = {
     413: ("too_large",),
     415: ("not_json_type", "unsupported_encoding"),
     429: ("session_queue_full", "rate_limited", "too_many_answers"),
-    503: ("not_ready", "broker_away", "storage_full", "not_accepted"),
+    503: ("not_ready", "broker_away", "key_missing", "storage_full", "not_accepted"),
     504: ("acceptance_unknown",),
 }
 """Problems of every call that sends a message, but for those of its form (422)."""

@@ -62,8 +62,7 @@ class Stopping:
         return message_id in await self._queued(session_id)
 
     async def _queued(self, session_id: Token) -> list[Token]:
-        entries = await self._queue.queued(session_id, limit=self._queue_limit + 1, seconds=READ_SECONDS)
-        return [entry.request.message_id for entry in entries]
+        return await self._queue.queued_ids(session_id, limit=self._queue_limit + 1, seconds=READ_SECONDS)
 
     async def store(self, session_id: Token, message_id: Token) -> None:
         """Writes the stop, whatever the message's state. Raises BrokerError, CapacityError."""

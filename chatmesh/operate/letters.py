@@ -13,14 +13,16 @@ import hashlib
 from contextlib import suppress
 from dataclasses import dataclass, replace
 
-from chatmesh.broker import ApiError, Broker, PubAck, Stored
+from chatmesh.broker import ApiError, Broker, Opened, PubAck, Stored
+from chatmesh.broker.requests import sealed_request
 from chatmesh.broker.streams import DEAD_LETTERS
-from chatmesh.errors import ChatmeshError, ProtocolError
+from chatmesh.errors import ChatmeshError, KeyMissingError, ProtocolError
 from chatmesh.operate.session import READ_SECONDS, queued_messages
 from chatmesh.operate.streams import require
 from chatmesh.protocol import headers, subjects
 from chatmesh.protocol.messages import WorkflowRequest
 from chatmesh.protocol.records import TOMBSTONE
+from chatmesh.protocol.sealing import DataKey, is_sealed
 from chatmesh.protocol.tokens import Token, token
 
 PUBLISH_SECONDS = 10.0
@@ -34,7 +36,7 @@ _NOBODYS_SEQ = 0
 
 @dataclass(frozen=True, slots=True)
 class Letter:
-    """A dead letter. `request` is None where the body can't be decoded."""
+    """A dead letter. `request` is None where the body can't be decoded, or opened; `key` is what it is sealed with."""
 
     seq: int
     time: str
@@ -43,6 +45,7 @@ class Letter:
     headers: dict[str, str]
     body: bytes
     request: WorkflowRequest | None
+    key: DataKey | None
 
     @property
     def name(self) -> str:
@@ -73,7 +76,7 @@ async def list_letters(
         page = await broker.direct_get.page(
             DEAD_LETTERS, subject, seq=after + 1, limit=limit - len(found), seconds=READ_SECONDS
         )
-        found += [_letter(stored) for stored in page.messages if stored.body != TOMBSTONE]
+        found += [await _letter(broker, stored) for stored in page.messages if stored.body != TOMBSTONE]
         after = page.messages[-1].seq if page.messages else after
         more = page.more
     return found, after if more else None
@@ -87,7 +90,7 @@ async def find_letter(broker: Broker, seq: int) -> Letter:
     )
     if stored is None or stored.seq != seq or stored.body == TOMBSTONE:
         raise _unknown(seq)
-    return _letter(stored)
+    return await _letter(broker, stored)
 
 
 async def drop(broker: Broker, seq: int) -> Letter:
@@ -121,7 +124,7 @@ async def queue_again(broker: Broker, letter: Letter) -> Retried:
             headers.MSG_ID: f"{again.session_id}:{again.message_id}",
             headers.RETRY_OF: request.message_id,
         }
-        ack = await _publish(broker, letter, again.encode(), more)
+        ack = await _publish(broker, letter, sealed_request(again, letter.key), more)
         return Retried(letter, again.message_id, request.message_id, ack.duplicate)
     if request.message_id in await queued_messages(broker, request.session_id):
         raise ChatmeshError(
@@ -162,10 +165,15 @@ async def _delete(broker: Broker, seq: int) -> bool:
     return True
 
 
-def _letter(stored: Stored) -> Letter:
-    request: WorkflowRequest | None = None
-    with suppress(ProtocolError):
-        request = WorkflowRequest.decode(stored.body)
+async def _letter(broker: Broker, stored: Stored) -> Letter:
+    opened: Opened | None = None
+    session_id = Token(subjects.third_token(stored.subject))
+    with suppress(ProtocolError, KeyMissingError):
+        opened = (
+            await broker.vault.request(stored.body, session_id)
+            if is_sealed(stored.body)
+            else Opened(WorkflowRequest.decode(stored.body))
+        )
     return Letter(
         stored.seq,
         stored.time,
@@ -173,7 +181,8 @@ def _letter(stored: Stored) -> Letter:
         stored.headers.get(headers.REASON, ""),
         {name: value for name, value in stored.headers.items() if name not in headers.OF_DIRECT_GET},
         stored.body,
-        request,
+        None if opened is None else opened.request,
+        None if opened is None else opened.key,
     )
 
 

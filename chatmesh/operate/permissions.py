@@ -34,6 +34,7 @@ ALL = Needs(
         "$JS.API.STREAM.INFO.*",
         f"$JS.API.CONSUMER.INFO.{REQUESTS}.{CONSUMER}",
         "$JS.API.DIRECT.GET.*",
+        f"$JS.API.STREAM.MSG.GET.{SESSIONS}",
     ),
     subscribe=("_INBOX.{id}.>",),
 )
@@ -44,7 +45,6 @@ POD = ALL + Needs(
         "chat.session.*.erased",
         "chat.card.*",
         "chat.owned.*.*",
-        f"$JS.API.STREAM.MSG.GET.{SESSIONS}",
         "chat.registry.*.{id}",
         "chat.registry.~retry.*",
         "chat.registry.~ticket.*",

@@ -12,11 +12,11 @@ from dataclasses import dataclass, field
 
 from chatmesh.broker import Broker, HeldClaim, Stored
 from chatmesh.broker.streams import REQUESTS, TRANSCRIPT
+from chatmesh.broker.vault import message_id_of
 from chatmesh.errors import ProtocolError
 from chatmesh.operate.invariants import Violation
 from chatmesh.operate.streams import require
 from chatmesh.protocol import headers, subjects
-from chatmesh.protocol.messages import WorkflowRequest
 from chatmesh.protocol.records import TOMBSTONE, Claim, Erasure, Record
 from chatmesh.protocol.tokens import Token
 
@@ -44,10 +44,11 @@ class StoredSession:
 
 
 async def read_session(broker: Broker, session_id: Token) -> StoredSession:
-    """Everything of the session. Raises BrokerError where the transcript is not there or does not answer."""
+    """Everything of the session. Raises BrokerError where the transcript is not there or does not answer, KeyMissingError
+    where it is sealed and can't be opened here."""
     session = StoredSession(session_id)
     async for stored in _all(broker, TRANSCRIPT, subjects.session_log(session_id)):
-        _take(session, stored)
+        await _take(broker, session, stored)
     session.records = [record for record in session.records if record.token > session.floor]
     return session
 
@@ -60,7 +61,7 @@ async def queued_messages(broker: Broker, session_id: Token) -> set[Token]:
         if headers.ERASE in stored.headers:
             continue
         with suppress(ProtocolError):
-            found.add(WorkflowRequest.decode(stored.body).message_id)
+            found.add(message_id_of(stored.body))
     return found
 
 
@@ -77,7 +78,7 @@ async def _all(broker: Broker, stream: str, subject: str) -> AsyncIterator[Store
         more = page.more
 
 
-def _take(session: StoredSession, stored: Stored) -> None:
+async def _take(broker: Broker, session: StoredSession, stored: Stored) -> None:
     kind = stored.subject.split(".")[3]
     try:
         match kind:
@@ -88,7 +89,10 @@ def _take(session: StoredSession, stored: Stored) -> None:
             case "transcript" if stored.body == TOMBSTONE:
                 session.tombstones += 1
             case "transcript":
-                session.records.append(_record(stored))
+                session_id, message_id = subjects.of_transcript(stored.subject)
+                record = await broker.vault.record(stored.body, session_id, message_id, stored.seq)
+                # Without one its key is destroyed: it was erased, and its tombstone is on its way.
+                session.records += [] if record is None else [_of_subject(record, stored)]
     except ProtocolError as error:
         where = f"{stored.subject}, stream sequence {stored.seq}"
         session.unreadable.append(Violation("record", where, error.what))
@@ -97,8 +101,7 @@ def _take(session: StoredSession, stored: Stored) -> None:
             session.claims.append(HeldClaim(Claim.unknown(session.session_id), stored.seq))
 
 
-def _record(stored: Stored) -> Record:
-    record = Record.decode(stored.body, stored.seq)
+def _of_subject(record: Record, stored: Stored) -> Record:
     if subjects.transcript(record.session_id, record.message_id) != stored.subject:
         raise ProtocolError(f"it says that it is of message {record.message_id} in {record.session_id}")
     return record

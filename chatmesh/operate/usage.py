@@ -37,7 +37,8 @@ class Usage:
 
 
 async def usage(broker: Broker, *, by: str, since: float, session_id: Token | None) -> Usage:
-    """Of messages that ended at or after `since` (Unix seconds), of one session or of all. Raises BrokerError."""
+    """Of messages that ended at or after `since` (Unix seconds), of one session or of all. Raises BrokerError; KeyMissingError where
+    sessions are sealed and can't be opened here."""
     await require(broker, TRANSCRIPT)
     pattern = subjects.TRANSCRIPT_ALL if session_id is None else subjects.transcript_of(session_id)
     names = sorted(await broker.api.subjects(TRANSCRIPT, pattern))
@@ -45,10 +46,15 @@ async def usage(broker: Broker, *, by: str, since: float, session_id: Token | No
     for at in range(0, len(names), PAGE_MESSAGES):
         for stored in await _last(broker, names[at : at + PAGE_MESSAGES]):
             try:
-                entry = _entry(stored)
+                record = await broker.vault.record(
+                    stored.body, *subjects.of_transcript(stored.subject), stored.seq
+                )
+                entry = None if record is None else _entry(record)
             except ProtocolError:
                 unreadable += 1
                 continue
+            if record is None:
+                continue  # erased, and not yet overwritten
             if entry is None:
                 unfinished += 1
             elif unix_seconds(entry.ended_at) >= since:
@@ -61,9 +67,8 @@ async def _last(broker: Broker, names: Sequence[str]) -> list[Stored]:
     return [stored for stored in found if stored.body != TOMBSTONE]
 
 
-def _entry(stored: Stored) -> Entry | None:
-    """None for a message that has not ended. Raises ProtocolError for what is no record."""
-    record = Record.decode(stored.body, stored.seq)
+def _entry(record: Record) -> Entry | None:
+    """None for a message that has not ended. Raises ProtocolError for a bill that is none."""
     if record.final is None:
         return None
     metadata = record.final.get("metadata")

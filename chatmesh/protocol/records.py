@@ -20,11 +20,16 @@ import orjson
 from chatmesh.errors import ProtocolError
 from chatmesh.protocol import jsontext, tool_results
 from chatmesh.protocol.messages import WorkflowRequest
+from chatmesh.protocol.sealing import DataKey, Kind
 from chatmesh.protocol.tokens import Token, token
 
 WRITABLE_DEPTH = 250
 """A record's chunks are written again for readers, and orjson writes 254 levels."""
 
+
+FINAL = b'"is_final":true'
+"""In a record's body, and in the line before a sealed one, this stands for a final chunk only: inside a text the quotes
+would be escaped."""
 
 MAX_RECENT = 100
 """Messages before one that a claim points to: what models get of a conversation is shorter."""
@@ -199,9 +204,12 @@ class RecordHead:
     resets_all: bool = False
     traceparent: str = ""
     """Of the message's trace; it travels in a header, not in the body."""
+    key: DataKey | None = None
+    """With which it is sealed; None: in clear."""
 
     def encode(self, chunks: Sequence[bytes], *, seq: int | None = None) -> bytes:
-        """The stored body, or (with `seq`) the live one. `chunks` are encoded ResponseChunks."""
+        """The stored body, or (with `seq`) the live one; sealed, where there is a key. `chunks` are encoded
+        ResponseChunks."""
         head: dict[str, Any] = {
             "session_id": self.session_id,
             "message_id": self.message_id,
@@ -216,7 +224,11 @@ class RecordHead:
         if self.reset is not None:
             head["reset"] = self.reset
             head["resets_all"] = self.resets_all
-        return b'%b,"chunks":[%b]}' % (orjson.dumps(head)[:-1], b",".join(chunks))
+        body = b'%b,"chunks":[%b]}' % (orjson.dumps(head)[:-1], b",".join(chunks))
+        if self.key is None:
+            return body
+        kind = Kind.RECORD if seq is None else Kind.LIVE
+        return self.key.seal(kind, self.message_id, body, is_final=bool(chunks) and FINAL in chunks[-1])
 
 
 @dataclass(frozen=True, slots=True)

@@ -96,6 +96,12 @@ def transcript(session_id: Token, message_id: Token) -> str:
     return f"chat.session.{session_id}.transcript.{message_id}"
 
 
+def of_transcript(subject: str) -> tuple[Token, Token]:
+    """Session and message of a subject that `transcript` made."""
+    _, _, session_id, _, message_id = subject.split(".")
+    return Token(session_id), Token(message_id)
+
+
 def transcript_of(session_id: Token) -> str:
     """Filter: the stored answers of one session."""
     return f"chat.session.{session_id}.transcript.*"

@@ -13,6 +13,7 @@ from chatmesh.broker import PubAck, Transcript
 from chatmesh.errors import BrokerError, CapacityError, ChatmeshError
 from chatmesh.kernel import Actor, Mailbox, MailboxClosed
 from chatmesh.protocol import jsontext
+from chatmesh.protocol.sealing import OVERHEAD_BYTES, DataKey
 from chatmesh.protocol.tokens import Token
 from chatmesh.relay.batching import Buffer
 from chatmesh.relay.lane import Lane
@@ -25,8 +26,8 @@ STORE_SECONDS = 120.0
 """How long a batch is kept for a broker that is away: a restart takes 5 s, a new leader 6; after two minutes the lease
 is long gone and another worker goes on from the transcript."""
 
-HEAD_BYTES = 2048
-"""What a record has around its chunks: ids, offset, token, and the fixed part of the request."""
+HEAD_BYTES = 2048 + OVERHEAD_BYTES
+"""What a record has around its chunks: ids, offset, token, the fixed part of the request; and what sealing adds."""
 
 
 class Batcher(Actor[Lane]):
@@ -58,9 +59,10 @@ class Batcher(Actor[Lane]):
         request: dict[str, Any] | None,
         is_foreign: bool,
         traceparent: str = "",
+        key: DataKey | None = None,
         max_bytes: int,
     ) -> Lane:
-        """A lane whose records begin at `offset` + 1. `max_bytes` is the broker's limit for one message."""
+        """A lane whose records begin at `offset` + 1, sealed with `key`. `max_bytes` is the broker's limit for one message."""
         room = max_bytes - HEAD_BYTES
         if request is not None:
             request, size = _fitting(request, room - max_bytes // 16)
@@ -74,6 +76,7 @@ class Batcher(Actor[Lane]):
             request=request,
             is_foreign=is_foreign,
             traceparent=traceparent,
+            key=key,
             buffer=Buffer(self._max_chunks, room),
             max_chunks=self._max_chunks,
             flush_seconds=self._flush_seconds,

@@ -14,6 +14,7 @@ from typing import Any
 from chatmesh.broker import PubAck
 from chatmesh.errors import BrokerError, ChatmeshError
 from chatmesh.protocol.records import RecordHead
+from chatmesh.protocol.sealing import DataKey
 from chatmesh.protocol.tokens import Token
 from chatmesh.relay.batching import Buffer
 
@@ -35,6 +36,7 @@ class Lane:
         request: dict[str, Any] | None,
         is_foreign: bool,
         traceparent: str = "",
+        key: DataKey | None = None,
         buffer: Buffer,
         max_chunks: int,
         flush_seconds: float,
@@ -48,6 +50,7 @@ class Lane:
         self.request = request
         self.is_foreign = is_foreign
         self._traceparent = traceparent
+        self._key = key
         self.batches = 0
         self.is_queued = False
         self.in_flight: tuple[RecordHead, list[bytes]] | None = None
@@ -58,7 +61,7 @@ class Lane:
         self._wake = wake
         self._loop = asyncio.get_running_loop()
         self._timer: asyncio.TimerHandle | None = None
-        self._inserted: deque[tuple[Token, bytes, dict[str, Any], str]] = deque()
+        self._inserted: deque[tuple[Token, bytes, dict[str, Any], str, DataKey | None]] = deque()
         self._reset: str | None = None
         self._is_ended = False
         self._failure: ChatmeshError | None = None
@@ -90,13 +93,18 @@ class Lane:
         self.write(chunk, urgent=True)
 
     def insert_final(
-        self, message_id: Token, chunk: bytes, request: dict[str, Any], traceparent: str = ""
+        self,
+        message_id: Token,
+        chunk: bytes,
+        request: dict[str, Any],
+        traceparent: str = "",
+        key: DataKey | None = None,
     ) -> bool:
         """The whole answer, a final chunk, of another message of the session: one that was stopped in the queue. It
         gets a record of its own between ours. False: this message has ended, so the other's own turn is near."""
         if self._is_ended or self._failure is not None:
             return False
-        self._inserted.append((message_id, chunk, request, traceparent))
+        self._inserted.append((message_id, chunk, request, traceparent, key))
         self._touch()
         return True
 
@@ -147,7 +155,7 @@ class Lane:
     def take(self) -> tuple[RecordHead, list[bytes]]:
         """The next record, which is under way from now on."""
         if self._inserted:
-            message_id, chunk, request, traceparent = self._inserted.popleft()
+            message_id, chunk, request, traceparent, key = self._inserted.popleft()
             head = RecordHead(
                 self.session_id,
                 message_id,
@@ -156,6 +164,7 @@ class Lane:
                 self.token,
                 request=request,
                 traceparent=traceparent,
+                key=key,
             )
             self.in_flight = (head, [chunk])
             return self.in_flight
@@ -171,6 +180,7 @@ class Lane:
             request=self.request,
             reset=self._reset,
             traceparent=self._traceparent,
+            key=self._key,
         )
         self._reset = None
         self.in_flight = (head, self._buffer.take())

@@ -13,6 +13,7 @@ from chatmesh.broker import Connection, Holder, Listener, Msg, Registry
 from chatmesh.errors import BrokerError, CapacityError
 from chatmesh.protocol import headers, jsontext, subjects
 from chatmesh.protocol.records import Record, RecordHead
+from chatmesh.protocol.sealing import DataKey
 from chatmesh.protocol.tokens import Token
 from chatmesh.relay.routing import IsDead, Route
 from chatmesh.telemetry import get_logger, metrics
@@ -75,7 +76,9 @@ class Router(Listener):
         elif not targets:
             await self._send(subjects.broadcast(head.session_id), live, message_headers, "broadcast")
 
-    async def announce(self, record: Record, traceparent: str, *, is_foreign: bool = False) -> None:
+    async def announce(
+        self, record: Record, traceparent: str, key: DataKey | None, *, is_foreign: bool = False
+    ) -> None:
         """Sends a record again that is stored already: whoever missed it has a chance to notice. The session is open."""
         head = RecordHead(
             record.session_id,
@@ -84,6 +87,7 @@ class Router(Listener):
             record.attempt,
             record.token,
             traceparent=traceparent,
+            key=key,
         )
         encoded = [jsontext.encode(chunk) for chunk in record.chunks]
         await self.send(head, encoded, record.seq, is_foreign=is_foreign)

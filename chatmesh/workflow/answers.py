@@ -100,6 +100,7 @@ class Answers:
             request=asked(request) if told.records == 0 else None,
             is_foreign=task.is_foreign,
             traceparent=task.traceparent,
+            key=task.key,
             max_bytes=max_payload,
         )
         encoder = ChunkEncoder(

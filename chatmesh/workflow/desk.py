@@ -13,11 +13,12 @@ from collections.abc import Callable
 from contextlib import nullcontext, suppress
 from dataclasses import dataclass, field
 
-from chatmesh.broker import Broker, Delivery, Msg
-from chatmesh.errors import BrokerError, ProtocolError
+from chatmesh.broker import Broker, Delivery, Msg, Opened
+from chatmesh.errors import BrokerError, KeyMissingError, ProtocolError
 from chatmesh.kernel import Actor, Mailbox
 from chatmesh.protocol import subjects
-from chatmesh.protocol.messages import WorkflowRequest
+from chatmesh.protocol.records import FINAL
+from chatmesh.protocol.sealing import is_sealed
 from chatmesh.protocol.tokens import Token, is_token
 from chatmesh.telemetry import get_logger, metrics
 from chatmesh.workflow.leases import Leases
@@ -31,9 +32,6 @@ LOOK_SECONDS = 1.0
 
 FIRST_LOOK_SECONDS = 0.005
 """After a final was heard: the ack that frees the session follows it within a millisecond or a few."""
-
-FINAL = b'"is_final":true'
-"""In a record's body this stands for a final chunk only: inside a text the quotes would be escaped."""
 
 BURY_SECONDS = 10.0
 
@@ -52,7 +50,7 @@ session."""
 class _Session:
     """The deliveries of one session at this worker. `heap` is ordered by their places in the queue."""
 
-    heap: list[tuple[tuple[float, int], Delivery, WorkflowRequest]] = field(default_factory=list)
+    heap: list[tuple[tuple[float, int], Delivery, Opened]] = field(default_factory=list)
     is_waiting: bool = False
     look_seconds: float = 0.05  # growing to LOOK_SECONDS: a final heard before we listened costs little
     woken: asyncio.Event = field(default_factory=asyncio.Event)
@@ -89,6 +87,7 @@ class Desk(Actor[Delivery]):
         self._overdue = overdue
         self._sessions: dict[Token, _Session] = {}
         self._active = 0
+        self._opening = 0
         self._tasks = asyncio.TaskGroup()
         self._stopping = asyncio.Event()
         self._deadline: asyncio.TimerHandle | None = None
@@ -98,7 +97,7 @@ class Desk(Actor[Delivery]):
         """How many more requests may be pulled."""
         at_work = sum(not session.is_waiting for session in self._sessions.values())
         more = OVERDUE_SLOTS if self._overdue.is_found else 0
-        return self._concurrency + more - at_work - len(self.mailbox)
+        return self._concurrency + more - at_work - self._opening - len(self.mailbox)
 
     @property
     def parked(self) -> int:
@@ -131,36 +130,54 @@ class Desk(Actor[Delivery]):
         if (self.parked > self._max_parked or is_pulled_for_nothing) and not self._turns.is_over(delivery):
             await self._give_back(delivery, BUSY_SECONDS)
             return
+        # Beside the actor: cards that are read, and dead letters that don't answer, must not hold up other people's requests.
+        if is_sealed(delivery.body):
+            self._opening += 1
+            self._tasks.create_task(self._open(delivery), name="open")
+            return
         try:
-            request = WorkflowRequest.decode(delivery.body)
-            if subjects.execute(request.session_id) != delivery.subject:
-                raise ProtocolError("session_id is not the one of the subject", where=delivery.subject)
+            opened = self._broker.vault.clear_request(delivery.body, _session_of(delivery), delivery.headers)
         except ProtocolError as error:
-            # Not from here: dead letters that don't answer must not hold up other people's requests.
             self._tasks.create_task(self._bury(delivery, error), name="bury")
             return
-        self._admit(delivery, request)
-        metrics.deliveries_parked.set(self.parked)
+        self._admit(delivery, opened)
 
-    def _admit(self, delivery: Delivery, request: WorkflowRequest) -> None:
-        session = self._sessions.get(request.session_id)
+    async def _open(self, delivery: Delivery) -> None:
+        try:
+            opened = await self._broker.vault.request(delivery.body, _session_of(delivery))
+        except (ProtocolError, KeyMissingError) as error:
+            await self._bury(delivery, error)
+        except BrokerError as error:
+            log.warning("workflow.not_opened", subject=delivery.subject, seq=delivery.seq, error=str(error))
+            await self._give_back(delivery, RETRY_SECONDS)
+        else:
+            if self._stopping.is_set():
+                await self._give_back(delivery)
+            else:
+                self._admit(delivery, opened)
+        finally:
+            self._opening -= 1
+            self._on_free()
+
+    def _admit(self, delivery: Delivery, opened: Opened) -> None:
+        session_id = opened.request.session_id
+        session = self._sessions.get(session_id)
         is_new = session is None
         if session is None:
-            session = self._sessions[request.session_id] = _Session()
-        heapq.heappush(session.heap, (delivery.place, delivery, request))
+            session = self._sessions[session_id] = _Session()
+        heapq.heappush(session.heap, (delivery.place, delivery, opened))
         session.woken.set()
         if is_new:
-            self._tasks.create_task(
-                self._serve(request.session_id, session), name=f"session:{request.session_id}"
-            )
+            self._tasks.create_task(self._serve(session_id, session), name=f"session:{session_id}")
+        metrics.deliveries_parked.set(self.parked)
 
     async def _serve(self, session_id: Token, session: _Session) -> None:
         """Works off the session's deliveries, oldest first. Never raises but for a cancel."""
         try:
             while session.heap and not self._stopping.is_set():
                 session.woken.clear()
-                place, delivery, request = session.heap[0]
-                outcome = await self._turn(session, delivery, request)
+                place, delivery, opened = session.heap[0]
+                outcome = await self._turn(delivery, opened)
                 if outcome in (Outcome.PARKED, Outcome.BUSY):
                     await self._wait(session_id, session)
                     continue
@@ -180,14 +197,15 @@ class Desk(Actor[Delivery]):
             metrics.deliveries_parked.set(self.parked)
             self._on_free()
 
-    async def _turn(self, session: _Session, delivery: Delivery, request: WorkflowRequest) -> Outcome:
+    async def _turn(self, delivery: Delivery, opened: Opened) -> Outcome:
         # One that is only to be ended needs no slot: while all are taken for long, it would vanish unseen.
         async with nullcontext() if self._turns.is_over(delivery) else self._slots:
             self._active += 1
             try:
-                return await self._turns.take(delivery, request)
+                return await self._turns.take(delivery, opened)
             except Exception:
                 metrics.errors.labels("workflow", "turn_crashed").inc()
+                request = opened.request
                 log.exception(
                     "workflow.turn_crashed", session_id=request.session_id, message_id=request.message_id
                 )
@@ -222,11 +240,12 @@ class Desk(Actor[Delivery]):
         self._leases.release(delivery)
         await delivery.nak(delay_seconds)
 
-    async def _bury(self, delivery: Delivery, error: ProtocolError) -> None:
+    async def _bury(self, delivery: Delivery, error: ProtocolError | KeyMissingError) -> None:
         """Never retried for ever: a copy with the reason among the dead letters, then out of the queue. Where the dead
         letters don't take it, it stays in the queue and comes back."""
-        name = delivery.subject.rpartition(".")[2]
-        session_id = Token(name) if is_token(name) else Token("invalid")
+        name = _session_of(delivery)
+        session_id = name if is_token(name) else Token("invalid")
+        why = "key_missing" if isinstance(error, KeyMissingError) else "undecodable"
         try:
             await self._broker.queue.bury(
                 session_id, delivery.seq, delivery.body, str(error), seconds=BURY_SECONDS
@@ -234,8 +253,13 @@ class Desk(Actor[Delivery]):
         except BrokerError as failure:
             log.error("workflow.not_buried", subject=delivery.subject, seq=delivery.seq, error=str(failure))
         else:
-            await delivery.terminate("undecodable")
-            metrics.dead_letters.labels("undecodable").inc()
+            await delivery.terminate(why)
+            metrics.dead_letters.labels(why).inc()
             log.error("workflow.dead_letter", subject=delivery.subject, seq=delivery.seq, reason=str(error))
         finally:
             self._leases.release(delivery)
+
+
+def _session_of(delivery: Delivery) -> Token:
+    """By its subject, which anybody may have made up: no token, perhaps."""
+    return Token(delivery.subject.rpartition(".")[2])

@@ -46,8 +46,7 @@ class Eraser:
             return False
         if state.record is None:
             await self._reset_readers(session_id, erase_id, claimed.token, claimed.told.offset)
-        records = transcript.records_before(session_id, claimed.token, seq=1, seconds=READ_SECONDS)
-        for message_id in {record.message_id async for record in records}:
+        for message_id in await transcript.messages_before(session_id, claimed.token, seconds=READ_SECONDS):
             if message_id != erase_id:
                 await transcript.bury(session_id, message_id, claimed.token, seconds=CLAIM_SECONDS)
         await self._broker.queue.forget_dead_letters(session_id, seconds=CLAIM_SECONDS)

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any, Protocol
 
 from chatmesh.protocol.records import Record, RecordHead
+from chatmesh.protocol.sealing import DataKey
 from chatmesh.protocol.tokens import Token
 
 
@@ -21,7 +22,12 @@ class LanePort(Protocol):
     def flush(self) -> None: ...
     def write_final(self, chunk: bytes) -> None: ...
     def insert_final(
-        self, message_id: Token, chunk: bytes, request: dict[str, Any], traceparent: str = ""
+        self,
+        message_id: Token,
+        chunk: bytes,
+        request: dict[str, Any],
+        traceparent: str = "",
+        key: DataKey | None = None,
     ) -> bool: ...
     @property
     def has_room(self) -> bool: ...
@@ -44,6 +50,7 @@ class LanesPort(Protocol):
         request: dict[str, Any] | None,
         is_foreign: bool,
         traceparent: str = "",
+        key: DataKey | None = None,
         max_bytes: int,
     ) -> LanePort: ...
 
@@ -57,4 +64,6 @@ class RoutesPort(Protocol):
     async def send(
         self, head: RecordHead, chunks: Sequence[bytes], seq: int, *, is_foreign: bool = False
     ) -> None: ...
-    async def announce(self, record: Record, traceparent: str, *, is_foreign: bool = False) -> None: ...
+    async def announce(
+        self, record: Record, traceparent: str, key: DataKey | None, *, is_foreign: bool = False
+    ) -> None: ...

@@ -79,7 +79,9 @@ class StopListener(Listener):
                     max_text=1,
                 )
                 final = encoder.final("cancelled", time.time(), Spend(entry.request.user_id))
-                running.lane.insert_final(message_id, final, asked(entry.request), entry.traceparent)
+                running.lane.insert_final(
+                    message_id, final, asked(entry.request), entry.traceparent, entry.key
+                )
                 return
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from chatmesh.broker import Delivery
 from chatmesh.protocol import headers
 from chatmesh.protocol.messages import WorkflowRequest
+from chatmesh.protocol.sealing import DataKey
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,6 +17,8 @@ class Task:
     delivery: Delivery
     request: WorkflowRequest
     traceparent: str
+    key: DataKey | None = None
+    """It came sealed with that, and so leaves its answer."""
 
     @property
     def is_foreign(self) -> bool:

@@ -13,11 +13,10 @@ from __future__ import annotations
 import time
 from enum import Enum
 
-from chatmesh.broker import Broker, Delivery, MessageState
+from chatmesh.broker import Broker, Delivery, MessageState, Opened
 from chatmesh.errors import ChatmeshError, FencedError
 from chatmesh.kernel.together import together
 from chatmesh.protocol import headers, trace
-from chatmesh.protocol.messages import WorkflowRequest
 from chatmesh.protocol.records import Record
 from chatmesh.telemetry import get_logger, metrics
 from chatmesh.workflow.age import Age
@@ -69,12 +68,13 @@ class Turns:
         self._generations = generations
         self._age = age
 
-    async def take(self, delivery: Delivery, request: WorkflowRequest) -> Outcome:
+    async def take(self, delivery: Delivery, opened: Opened) -> Outcome:
         """One try to answer. Errors of the broker end it without an ack: the request comes back."""
+        request = opened.request
         traceparent = trace.of_request(
             delivery.headers, delivery.body, request.session_id, request.message_id
         )
-        task = Task(delivery, request, traceparent)
+        task = Task(delivery, request, traceparent, opened.key)
         began = time.monotonic()
         self._routes.open(request.session_id)
         try:
@@ -160,7 +160,7 @@ class Turns:
 
     async def _finish(self, task: Task, final: Record) -> Outcome:
         """The final record is stored already, and only its ack was lost. Readers may have missed it too."""
-        await self._routes.announce(final, task.traceparent, is_foreign=task.is_foreign)
+        await self._routes.announce(final, task.traceparent, task.key, is_foreign=task.is_foreign)
         return await self._ack(task)
 
     async def _ack(self, task: Task) -> Outcome:

@@ -40,7 +40,7 @@ async def test_first_one_to_begin_a_session_has_it(broker: Broker, one: Facade) 
         rivals = [card_of(f"u{number}") for number in range(20)]
         stored_cards = await asyncio.gather(
             *(
-                each.cards.begin(S, rival, seconds=5)
+                each.cards.begin(S, rival, None, seconds=5)
                 for rival, each in zip(rivals, [one, other.broker] * 10, strict=True)
             )
         )
@@ -54,19 +54,19 @@ async def test_erased_session_is_nobodys_and_can_be_begun_by_anybody(
 ) -> None:
     first, second = card_of("alice"), card_of("bob")
     assert await one.cards.read(S, seconds=5) is None
-    assert await one.cards.begin(S, first, seconds=5) == first
+    assert await one.cards.begin(S, first, None, seconds=5) == first
     await one.cards.erase(S, first, seconds=5)
     assert await one.cards.read(S, seconds=5) is None
     (tombstone,) = await stored.stored(nats_client, SESSIONS, subjects.card(S))
     assert tombstone.data == b""
-    assert await one.cards.begin(S, second, seconds=5) == second
+    assert await one.cards.begin(S, second, None, seconds=5) == second
 
 
 async def test_erasing_leaves_a_card_alone_that_was_begun_meanwhile(one: Facade) -> None:
     first, second = card_of("alice"), card_of("bob")
-    await one.cards.begin(S, first, seconds=5)
+    await one.cards.begin(S, first, None, seconds=5)
     await one.cards.erase(S, first, seconds=5)
-    await one.cards.begin(S, second, seconds=5)
+    await one.cards.begin(S, second, None, seconds=5)
     await one.cards.erase(S, first, seconds=5)
     assert await one.cards.read(S, seconds=5) == second
 
@@ -76,13 +76,13 @@ async def test_card_that_has_lain_too_long_is_written_again_by_whoever_begins(br
     async with running(broker.url, *settings, role="pod", id="p1") as mesh:
         cards, client = mesh.broker.cards, await broker.connect()
         mine = card_of("alice")
-        await cards.begin(S, mine, seconds=5)
+        await cards.begin(S, mine, None, seconds=5)
         (before,) = await stored.stored(client, SESSIONS, subjects.card(S))
-        assert await cards.begin(S, card_of("bob"), seconds=5) == mine
+        assert await cards.begin(S, card_of("bob"), None, seconds=5) == mine
         assert await stored.stored(client, SESSIONS, subjects.card(S)) == [before]
 
         async def written_again() -> stored.Stored | None:
-            assert await cards.begin(S, card_of("bob"), seconds=5) == mine
+            assert await cards.begin(S, card_of("bob"), None, seconds=5) == mine
             (after,) = await stored.stored(client, SESSIONS, subjects.card(S))
             return after if after.seq > before.seq else None
 
@@ -93,7 +93,7 @@ async def test_card_that_has_lain_too_long_is_written_again_by_whoever_begins(br
 async def test_what_is_no_card_is_nobodys_and_not_begun_over(one: Facade, nats_client: Client) -> None:
     await nats_client.jetstream().publish(subjects.card(S), b"nonsense")
     assert await one.cards.read(S, seconds=5) == Card.unreadable()
-    assert not (await one.cards.begin(S, card_of("alice"), seconds=5)).is_of("t", "alice")
+    assert not (await one.cards.begin(S, card_of("alice"), None, seconds=5)).is_of("t", "alice")
 
 
 async def test_without_auth_and_sealing_no_card_is_written(broker: Broker, nats_client: Client) -> None:

@@ -34,6 +34,7 @@ _BY_NAME: dict[str, st.SearchStrategy[Any]] = {
     "servers": st.lists(_SERVER, min_size=1, max_size=3),
     "roles": st.sampled_from([["pod"], ["worker"], ["pod", "worker"], ["worker", "pod"]]),
     "partitions": st.just(1),
+    "jetstream_api": st.sampled_from(["$JS.API", "$CHAT.API"]),
     "connections_per_address": st.integers(1, 1000),
     "readers_per_session": st.integers(1, 1000),
     "allowed_origins": st.lists(st.sampled_from(["https://a.example", "http://b.example:8080"]), max_size=2),

@@ -56,6 +56,7 @@ auth:
   open_metrics: null
   jwt:
     {algorithms: [RS256], issuer: null, audience: null, secret: null, secret_file: null, public_key_file: null, jwks_url: null, jwks_refresh_seconds: 3600, tenant_claim: tenant, tenant: null, scope_claim: scope, leeway_seconds: 10}
+sealing: {key_ring: null, accept_clear: false}
 sse: {keepalive_seconds: 15, max_buffer_bytes: 262144, max_connections: 10000, write_timeout_seconds: 30}
 limits:
   {connections_per_address: null, readers_per_session: null, history_messages: 10000, user_messages_per_minute: null, tenant_messages_per_minute: null, user_answers: null, tenant_answers: null}

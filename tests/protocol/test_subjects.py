@@ -102,8 +102,8 @@ def test_a_filter_of_one_session_matches_no_other(one: Token, other: Token, pod:
 @settings(deadline=None, max_examples=50)
 def test_what_is_kept_of_a_request_is_of_no_session(session: Token, other: Token) -> None:
     assert not matches(subjects.registry_of(session), subjects.retry(other))
-    assert subjects.is_retry(subjects.retry(other))
-    assert not subjects.is_retry(subjects.registry(session, other))
+    assert subjects.is_no_session(subjects.retry(other))
+    assert not subjects.is_no_session(subjects.registry(session, other))
 
 
 @given(TOKENS)

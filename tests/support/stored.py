@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import json
+import time
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,6 +13,9 @@ from nats.aio.client import Client
 
 TRANSCRIPT = "CHAT_TRANSCRIPT"
 REQUESTS = "WORKFLOW_REQUESTS"
+
+LEADER_SECONDS = 30
+"""How long a stream of three servers may have no leader, after one was killed."""
 
 
 @dataclass(frozen=True)
@@ -46,9 +51,7 @@ async def stored(client: Client, stream: str, subject: str) -> list[Stored]:
     found: list[Stored] = []
     seq = 1
     while True:
-        question = json.dumps({"seq": seq, "next_by_subj": subject}).encode()
-        reply = await client.request(f"$JS.API.STREAM.MSG.GET.{stream}", question, timeout=5)
-        answer = json.loads(reply.data)
+        answer = await _get(client, stream, {"seq": seq, "next_by_subj": subject})
         if "error" in answer:
             assert answer["error"]["code"] == 404, answer["error"]
             return found
@@ -59,6 +62,19 @@ async def stored(client: Client, stream: str, subject: str) -> list[Stored]:
             Stored(message["seq"], message["subject"], headers, base64.b64decode(message.get("data", "")))
         )
         seq = message["seq"] + 1
+
+
+async def _get(client: Client, stream: str, question: dict[str, Any]) -> dict[str, Any]:
+    deadline = time.monotonic() + LEADER_SECONDS
+    while True:
+        reply = await client.request(
+            f"$JS.API.STREAM.MSG.GET.{stream}", json.dumps(question).encode(), timeout=5
+        )
+        answer: dict[str, Any] = json.loads(reply.data)
+        is_leaderless = answer.get("error", {}).get("code") == 503
+        if not is_leaderless or time.monotonic() > deadline:
+            return answer
+        await asyncio.sleep(0.1)
 
 
 async def records(client: Client, session_id: str, message_id: str = "*") -> list[Stored]:

@@ -39,7 +39,7 @@ CREATE_CHAT_COMPLETION = Operation(
         429: operations.ADMISSION[429],
         500: ("attempts_exhausted",),
         502: (),
-        503: ("not_ready", "broker_away", "storage_full", "not_accepted"),
+        503: ("not_ready", "broker_away", "key_missing", "storage_full", "not_accepted"),
         504: ("acceptance_unknown", "request_expired"),
     },
     [

@@ -51,7 +51,7 @@ RETRIEVE = Operation(
     "getResponse",
     "Read a response, or follow it.",
     {200: Answer("As far as it is; with `stream` its events.", ResponseObject, headers=_IDS, also=_STREAMED)},
-    {404: ("unknown_response",), 422: ("invalid",), 503: ("broker_away",)},
+    {404: ("unknown_response",), 422: ("invalid",), 503: ("broker_away", "key_missing")},
     [
         _ID,
         Parameter("query", "stream", bool, "true: its events, from its beginning, up to its end."),
@@ -71,7 +71,7 @@ CANCEL = Operation(
     {200: Answer("The response as it is now.", ResponseObject, headers=_IDS)},
     {
         404: ("unknown_response", "unknown_message"),
-        503: ("broker_away", "storage_full"),
+        503: ("broker_away", "key_missing", "storage_full"),
         504: ("stop_unknown",),
     },
     [_ID],

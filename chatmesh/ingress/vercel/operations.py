@@ -46,7 +46,7 @@ RESUME_CHAT = Operation(
     "resumeChat",
     "Follow the session's unfinished answer, from its beginning.",
     {200: _STREAM, 204: Answer("Nothing is being answered.")},
-    {422: ("invalid_id",), 503: ("broker_away",)},
+    {422: ("invalid_id",), 503: ("broker_away", "key_missing")},
     errors=SENTENCE,
 )
 
@@ -57,7 +57,7 @@ STOP_CHAT = Operation(
     {
         404: ("unknown_message", "unknown_session"),
         422: ("invalid_id",),
-        503: ("broker_away", "storage_full"),
+        503: ("broker_away", "key_missing", "storage_full"),
         504: ("stop_unknown",),
     },
     errors=SENTENCE,
