@@ -54,7 +54,8 @@ class Ownership:
         card = await self._cards.read(session_id, seconds=READ_SECONDS)
         if card is None:
             return Whose.NOBODYS
-        return Whose.THEIRS if caller.may_see(session_id, card) else Whose.OTHERS
+        is_theirs = caller.may_see(session_id, card) and self._vault.is_genuine(session_id, card)
+        return Whose.THEIRS if is_theirs else Whose.OTHERS
 
     async def is_theirs(self, caller: Caller, session_id: Token) -> bool:
         """Whether the caller may see the session. Raises BrokerError."""

@@ -40,6 +40,15 @@ class Opened:
     key: DataKey | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class _Kept:
+    """A key as its card brought it. `owner`: the tenant and user of the card. `since` is monotonic."""
+
+    key: DataKey
+    owner: tuple[str, str]
+    since: float
+
+
 class Vault:
     """One for the process. Without a ring it seals nothing, and opens nothing that is sealed. `accepts_clear`: with one, it
     takes bodies in clear all the same."""
@@ -48,7 +57,7 @@ class Vault:
         self._cards = cards
         self._ring = ring
         self.takes_clear = ring is None or accepts_clear
-        self._kept: OrderedDict[tuple[Token, str], tuple[DataKey, float]] = OrderedDict()
+        self._kept: OrderedDict[tuple[Token, str], _Kept] = OrderedDict()
 
     @property
     def is_on(self) -> bool:
@@ -70,28 +79,41 @@ class Vault:
     def learn(self, session_id: Token, card: Card) -> DataKey:
         """The data key of a card that was just read. Raises KeyMissingError, and ProtocolError for a changed card."""
         key = self.cached(session_id, card.nonce)
-        if key is None:
-            key = self.ring.data_key(session_id, card)
-            self._kept[session_id, key.id] = (key, time.monotonic())
-            while len(self._kept) > MAX_KEPT:
-                self._kept.popitem(last=False)
+        if key is not None and self._kept[session_id, key.id].owner == (card.tenant, card.user):
+            return key
+        key = self.ring.data_key(session_id, card)
+        self._kept[session_id, key.id] = _Kept(key, (card.tenant, card.user), time.monotonic())
+        while len(self._kept) > MAX_KEPT:
+            self._kept.popitem(last=False)
         return key
+
+    def is_genuine(self, session_id: Token, card: Card) -> bool:
+        """False for a card that names another owner than the one who got its key. True also where that can't be known:
+        nothing of the session can be read here then."""
+        if card.key is None or not self.is_on:
+            return True
+        try:
+            self.learn(session_id, card)
+        except ProtocolError:
+            return False
+        except KeyMissingError:
+            return True
+        return True
 
     def cached(self, session_id: Token, key_id: str) -> DataKey | None:
         """Without asking anybody."""
         kept = self._kept.get((session_id, key_id))
         if kept is None:
             return None
-        key, since = kept
-        if time.monotonic() - since < KEPT_SECONDS:
-            return key
+        if time.monotonic() - kept.since < KEPT_SECONDS:
+            return kept.key
         del self._kept[session_id, key_id]
         return None
 
-    async def key(self, session_id: Token, key_id: str) -> DataKey | None:
-        """None: it is destroyed, and what it has sealed is erased. Raises KeyMissingError where the ring lacks what wraps it,
-        ProtocolError for a changed card, BrokerError."""
-        key = self.cached(session_id, key_id)
+    async def key(self, session_id: Token, key_id: str, *, fresh: bool = False) -> DataKey | None:
+        """None: it is destroyed, and what it has sealed is erased. `fresh`: as of now, and not of a minute ago. Raises
+        KeyMissingError where the ring lacks what wraps it, ProtocolError for a changed card, BrokerError."""
+        key = None if fresh else self.cached(session_id, key_id)
         if key is not None:
             return key
         ring = self.ring
@@ -119,13 +141,13 @@ class Vault:
         if not self.takes_clear:
             raise ProtocolError("it is in clear, and sealing.accept_clear is false", where="sealing")
 
-    async def request(self, body: bytes, session_id: Token) -> Opened:
-        """A request of that session. Raises ProtocolError for what is none, was changed, or can't be opened by anybody any
+    async def request(self, body: bytes, session_id: Token, *, fresh: bool = False) -> Opened:
+        """A request of that session. `fresh`: its key is there still. Raises ProtocolError for what is none, was changed, or can't be opened by anybody any
         more; KeyMissingError where it can't be opened here; BrokerError."""
         if not sealing.is_sealed(body):
             return self.clear_request(body, session_id, {})
         sealed = _of(session_id, sealing.parse(body))
-        key = await self.key(session_id, sealed.key_id)
+        key = await self.key(session_id, sealed.key_id, fresh=fresh)
         if key is None:
             raise ProtocolError("its key is destroyed: its session was erased, or its card is lost")
         request = WorkflowRequest.decode(key.open(sealed, Kind.REQUEST))

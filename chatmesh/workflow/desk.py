@@ -144,7 +144,8 @@ class Desk(Actor[Delivery]):
 
     async def _open(self, delivery: Delivery) -> None:
         try:
-            opened = await self._broker.vault.request(delivery.body, _session_of(delivery))
+            # An answer under a key that was destroyed meanwhile would be seen by nobody but those who still have it.
+            opened = await self._broker.vault.request(delivery.body, _session_of(delivery), fresh=True)
         except (ProtocolError, KeyMissingError) as error:
             await self._bury(delivery, error)
         except BrokerError as error:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import ssl
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -58,10 +59,11 @@ class Raw:
 
 @dataclass
 class Guarded:
-    """`folder` holds what natsconf wrote."""
+    """`folder` holds what natsconf wrote; `ca_file` is whom its clients trust, where it speaks TLS."""
 
     broker: Broker
     folder: Path
+    ca_file: Path | None = None
 
     @classmethod
     async def start(cls, folder: Path, chatmesh: Callable[..., Process], *more: str) -> Self:
@@ -73,7 +75,7 @@ class Guarded:
             (folder / "nats-server.conf").read_text() + f'server_name: "{broker.name}"\n'
         )
         await broker.launch()
-        guarded = cls(broker, folder)
+        guarded = cls(broker, folder, Path(more[1]) / "ca.pem" if "--tls" in more else None)
         try:
             ensured = chatmesh("streams", "ensure", "--apply", "-c", guarded.file("deploy"))
             assert await ensured.wait(timeout=20) == 0, ensured.report()
@@ -102,6 +104,7 @@ class Guarded:
             inbox_prefix=inbox or f"_INBOX.{id}",
             error_cb=on_error,
             max_reconnect_attempts=2,
+            tls=None if self.ca_file is None else ssl.create_default_context(cafile=self.ca_file),
         )
         try:
             yield Raw(client, refused)

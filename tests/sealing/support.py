@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from chatmesh.protocol.keyring import KeyRing, new_key, render_ring, with_key
+from chatmesh.protocol.keyring import KeyRing, new_key, parse_ring, render_ring, with_key
 
 NOW = "2026-11-26T00:00:00.000Z"
 
@@ -20,6 +20,10 @@ def ring_of(keys: int = 1) -> KeyRing:
 def write_ring(path: Path, ring: KeyRing) -> Path:
     path.write_text(render_ring(ring))
     return path
+
+
+def read_ring(path: Path) -> KeyRing:
+    return parse_ring(path.read_text(), str(path))
 
 
 def sealed(path: Path) -> str:
