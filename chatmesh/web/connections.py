@@ -28,6 +28,7 @@ class Connections:
 
     def add(self, connection: Connection) -> None:
         self._open.add(connection)
+        metrics.http_connections.inc()
         self._none_left.clear()
         self._of_address[connection.address] += 1
         most = self._max_per_address
@@ -40,6 +41,7 @@ class Connections:
 
     def discard(self, connection: Connection) -> None:
         if connection in self._open:
+            metrics.http_connections.dec()
             self._of_address[connection.address] -= 1
             if not self._of_address[connection.address]:
                 del self._of_address[connection.address]

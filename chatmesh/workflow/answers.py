@@ -24,6 +24,7 @@ from chatmesh.workflow.claims import CLAIM_SECONDS, Claimed, Claims
 from chatmesh.workflow.conversation import Bounds, brought_along, of_session
 from chatmesh.workflow.generation import Choice, generate
 from chatmesh.workflow.ledger import Ledger
+from chatmesh.workflow.pace import Pace
 from chatmesh.workflow.ports import LanesPort
 from chatmesh.workflow.running import End, Generations, Running
 from chatmesh.workflow.stops import StopSweep
@@ -69,6 +70,8 @@ class Answers:
         expiry = asyncio.get_running_loop().call_later(left_seconds, running.end, End.EXPIRED)
         look: asyncio.Task[None] | None = None
         metrics.generations_active.inc()
+        if claimed.attempt == 1:
+            metrics.queue_wait_seconds.observe(max(0.0, time.time() - task.delivery.stored_at))
         try:
             with self._generations.hold(running):
                 # A stop that was stored behind the turn's reads was heard by nobody. Beside the answer: looking first
@@ -116,7 +119,7 @@ class Answers:
             told=told.text,
         )
         ledger = Ledger(claimed.attempt, told.written, user_id=request.user_id, price=self._catalogue.price)
-        return Writing(lane, encoder, ledger)
+        return Writing(lane, encoder, ledger, Pace(task.delivery.stored_at if claimed.attempt == 1 else None))
 
     async def _write(self, task: Task, claimed: Claimed, running: Running, writing: Writing) -> End | None:
         """Everything of the answer is in the lane then, its end too."""
@@ -156,7 +159,10 @@ class Answers:
             attempt=claimed.attempt,
         )
         writing.ledger.prompt_tokens = _about(prompt)
-        choices = [Choice(provider, replace(prompt, model=name)) for name, provider in found]
+        choices = [
+            Choice(provider, replace(prompt, model=name), self._catalogue.configured(name))
+            for name, provider in found
+        ]
         resume = Resume(told.text, told.content_chunks, told.is_void)
         # A task of its own, so that a stop reaches a provider that is silent.
         return await running.work(asyncio.create_task(generate(choices, resume, writing)))

@@ -124,6 +124,8 @@ class Desk(Actor[Delivery]):
 
     async def receive(self, message: Delivery) -> None:
         delivery = message
+        if delivery.deliveries > 1:
+            metrics.redeliveries.inc()
         if not self._leases.hold(delivery):
             return
         is_pulled_for_nothing = self._overdue.is_found and self.free_slots <= OVERDUE_SLOTS

@@ -27,10 +27,12 @@ RESTARTED = "restarted"
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """A model that may answer, and what it is asked."""
+    """A model that may answer, and what it is asked. `label` is its name in the configuration: what people ask for by a
+    pattern has no bounds."""
 
     provider: Provider
     prompt: Prompt
+    label: str = ""
 
 
 async def generate(choices: Sequence[Choice], resume: Resume, writing: Writing) -> str:
@@ -89,6 +91,8 @@ async def _write(choice: Choice, shown: Shown, writing: Writing) -> str:
             chunks = _chunks(delta, overlap, shown, writing)
             for chunk in chunks:
                 lane.write(chunk, urgent=is_first)
+            if chunks:
+                writing.pace.wrote(choice.label)
             if delta.finish_reason is not None:
                 writing.end(delta.finish_reason, by_itself=True)
                 return delta.finish_reason

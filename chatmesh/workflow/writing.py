@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from chatmesh.protocol.encoder import ChunkEncoder
 from chatmesh.workflow.ledger import Ledger
+from chatmesh.workflow.pace import Pace
 from chatmesh.workflow.ports import LanePort
 
 
@@ -17,6 +18,7 @@ class Writing:
     lane: LanePort
     encoder: ChunkEncoder
     ledger: Ledger
+    pace: Pace = field(default_factory=Pace)
 
     def end(self, finish_reason: str, *, by_itself: bool = False) -> None:
         """`by_itself`: the model came to its end, so what its provider has counted is all of it."""

@@ -4,22 +4,28 @@ from __future__ import annotations
 
 import re
 
-from prometheus_client.metrics import MetricWrapperBase
-
 from chatmesh.broker.streams import StreamSettings, declared
 from chatmesh.errors import Exit
 from chatmesh.protocol import headers, subjects
-from chatmesh.telemetry import metrics
-from chatmesh.telemetry.traffic import Sizes
+from chatmesh.telemetry.generate import declared as declared_metrics
+from chatmesh.telemetry.generate import render
 from tests.docs.pages import page, rows
 
 OPERATIONS, PROTOCOL = page("docs/operations.md"), page("docs/protocol.md")
 
 
-def test_every_metric_is_in_the_table_with_its_type_and_labels() -> None:
-    table = [cells for cells in rows(OPERATIONS.section("Metrics")) if cells[0].startswith("`chatmesh_")]
-    named = {cells[0].strip("`"): (cells[1], re.findall(r"`(\w+)`", cells[2])) for cells in table}
-    assert named == dict(_declared())
+def test_the_page_of_metrics_is_made_of_the_declarations() -> None:
+    assert page("docs/metrics.md").text == render(), "run python -m chatmesh.telemetry.generate"
+
+
+def test_every_metric_says_what_it_is_in_one_row() -> None:
+    found = list(declared_metrics())
+    assert len(found) == len({name for name, *_ in found})
+    assert len(list(rows(page("docs/metrics.md").text))) == len(found)
+    for name, _, labels, meaning in found:
+        assert meaning.endswith("."), name
+        assert "|" not in meaning
+        assert not set(labels) & {"session_id", "message_id", "pod_id", "worker_id", "user", "tenant", "id"}
 
 
 def test_every_exit_code_is_in_the_table() -> None:
@@ -53,13 +59,3 @@ def test_every_subject_and_every_header_of_ours_is_on_the_page() -> None:
     named = (headers.WIRE, headers.ERASE, headers.REASON, headers.RETRY_OF, headers.SENT, headers.TRACEPARENT)
     for header in named:
         assert f"`{header}`" in PROTOCOL.section("Headers")
-
-
-def _declared() -> list[tuple[str, tuple[str, list[str]]]]:
-    found = []
-    for metric in vars(metrics).values():
-        if isinstance(metric, MetricWrapperBase | Sizes):
-            family = next(iter(metric.describe()))
-            name = f"{family.name}_total" if family.type == "counter" else family.name
-            found.append((name, (family.type, list(metric._labelnames))))
-    return found
