@@ -2,30 +2,28 @@
 
 The work queue keeps both, by session, and cards say whose a session is. So nothing is written for it: once a second at most,
 and only when somebody asks, the queue's subjects are listed (50 bytes a session with something in it) and cards are read of
-sessions that were not there before. What this pod has accepted since is added. Other pods' newest second is missing, so
-the limit may be passed by what they let in within it.
+sessions that were not there before. What this pod lets in since is added. Other pods' newest second is missing, and what
+is on its way into the queue during a look, so the limits may be passed by what is let in within a second.
 """
 
 from __future__ import annotations
 
 import asyncio
 import time
-from collections import Counter
 from collections.abc import Callable
+from functools import partial
 
 from chatmesh.broker import Backlog, Cards
+from chatmesh.ingress.shares import Load, Tally
 from chatmesh.protocol.cards import Card
 from chatmesh.protocol.tokens import Token
 
 FRESH_SECONDS = 1.0
 READ_SECONDS = 3.0
 
-Key = tuple[str, str]
-"""A tenant and its user; or a tenant and nobody, for all of it."""
-
 
 class InFlight:
-    """`counts` of the last look, and what came since. One for a pod."""
+    """The tally of the last look, and what came since. One for a pod."""
 
     def __init__(
         self, backlog: Backlog, cards: Cards, *, clock: Callable[[], float] = time.monotonic
@@ -33,23 +31,23 @@ class InFlight:
         self._backlog = backlog
         self._cards = cards
         self._clock = clock
-        self._counts: Counter[Key] = Counter()
+        self._tally = Tally()
         self._known: dict[Token, Card] = {}
         self._looked_at = float("-inf")
         self._looking = asyncio.Lock()
 
-    async def count(self, tenant: str, user: str = "") -> int:
-        """Of one user, or of the whole tenant. Raises BrokerError."""
+    async def load(self, tenant: str, user: str) -> Load:
+        """As that user meets it. True until the next await: whoever adds before it is seen by all who ask later. Raises
+        BrokerError."""
         async with self._looking:
             if self._clock() - self._looked_at >= FRESH_SECONDS:
                 await self._look()
-        return self._counts[tenant, user]
+        return self._tally.load(tenant, user)
 
-    def add(self, tenant: str, user: str) -> None:
-        """This pod has accepted one."""
-        self._counts[tenant, user] += 1
-        if user:
-            self._counts[tenant, ""] += 1
+    def add(self, tenant: str, user: str) -> Callable[[], None]:
+        """This pod lets one in. Returns how to take that back; after another look there is nothing to take back."""
+        self._tally.add(tenant, user)
+        return partial(self._tally.remove, tenant, user)
 
     async def _look(self) -> None:
         queued = await self._backlog.by_session()
@@ -57,9 +55,8 @@ class InFlight:
         known = self._known | await self._cards.of(new, seconds=READ_SECONDS)
         # A session that was erased and begun by somebody else while it was busy keeps its first owner until it is idle.
         self._known = {session_id: known[session_id] for session_id in queued if session_id in known}
-        self._counts = Counter()
-        for session_id, card in self._known.items():
-            self._counts[card.tenant, ""] += queued[session_id]
-            if card.user:
-                self._counts[card.tenant, card.user] += queued[session_id]
+        self._tally = Tally()
+        for session_id, messages in queued.items():
+            card = known.get(session_id)
+            self._tally.add(card.tenant if card else "", card.user if card else "", messages)
         self._looked_at = self._clock()
