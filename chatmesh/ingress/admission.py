@@ -126,7 +126,7 @@ class Admission:
         """For the message. Why nothing new of the caller's is taken is raised at once, but for a message of a session of
         theirs that may have been accepted before: one who repeats it is told."""
         try:
-            place = await self._limits.place(caller)
+            place = await self._limits.place(caller, request.session_id)
             if place.refusal is None:
                 return place
             if may_be_known and await self._ownership.is_theirs(caller, request.session_id):

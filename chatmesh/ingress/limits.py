@@ -10,11 +10,12 @@ from functools import partial
 from types import TracebackType
 from typing import Self
 
-from chatmesh.ingress.in_flight import InFlight
+from chatmesh.ingress.in_flight import Coming, InFlight
 from chatmesh.ingress.rates import Rates
-from chatmesh.ingress.shares import may_have_another
+from chatmesh.ingress.shares import Load, may_have_another
 from chatmesh.protocol.callers import Caller
 from chatmesh.protocol.messages import WorkflowRequest
+from chatmesh.protocol.tokens import Token
 from chatmesh.telemetry import metrics
 from chatmesh.web import Problem
 
@@ -42,12 +43,7 @@ class Place:
     """One more message of a caller's, counted from the question whether it may come, so that of many at once no more get
     in than of many in a row. Left again at its end, unless `keep` was called. `refusal`: there is no place."""
 
-    def __init__(
-        self,
-        refusal: Problem | None,
-        keep: Callable[[], None],
-        leave: Callable[[], None] = lambda: None,
-    ) -> None:
+    def __init__(self, refusal: Problem | None, keep: Callable[[], None], leave: Callable[[], None]) -> None:
         self.refusal = refusal
         self._keep = keep
         self._leave = leave
@@ -66,6 +62,15 @@ class Place:
     ) -> None:
         if not self._is_kept:
             self._leave()
+
+
+@dataclass(frozen=True, slots=True)
+class _Past:
+    """Which limit a caller is at, and what they are told."""
+
+    limit: str
+    code: str
+    detail: str
 
 
 class Limits:
@@ -98,21 +103,26 @@ class Limits:
                 f"A conversation may have {most} messages, this one has {len(history)}.",
             )
 
-    async def place(self, caller: Caller) -> Place:
+    async def place(self, caller: Caller, session_id: Token) -> Place:
         """For one message more. Its refusal is a 429: `rate_limited`, `too_many_answers` or `mesh_busy`. Raises BrokerError."""
-        keep = partial(self._took, caller)
-        refusal = self._too_often(caller)
+        coming, refusal = None, self._too_often(caller)
         if refusal is None and self._settings.counts_answers:
             refusal = await self._too_many(caller)
             # No await since the count: nobody else has asked in between.
             if refusal is None:
-                return Place(None, keep, self._in_flight.add(caller.tenant, caller.user))
-        return Place(refusal, keep)
+                coming = self._in_flight.add(session_id, caller.tenant, caller.user)
+        return Place(refusal, partial(self._took, caller, coming), partial(self._left, coming))
 
-    def _took(self, caller: Caller) -> None:
+    def _took(self, caller: Caller, coming: Coming | None) -> None:
         now = self._clock()
         for name, rates in self._rates:
             rates.take(_key(name, caller), now)
+        if coming is not None:
+            self._in_flight.came(coming)
+
+    def _left(self, coming: Coming | None) -> None:
+        if coming is not None:
+            self._in_flight.left(coming)
 
     def _too_often(self, caller: Caller) -> Problem | None:
         now = self._clock()
@@ -128,30 +138,29 @@ class Limits:
         return None
 
     async def _too_many(self, caller: Caller) -> Problem | None:
-        settings, load = self._settings, await self._in_flight.load(caller.tenant, caller.user)
+        past = self._past(await self._in_flight.load(caller.tenant, caller.user))
+        if past is not None:
+            await self._in_flight.look_again()
+            past = self._past(await self._in_flight.load(caller.tenant, caller.user))
+        if past is None:
+            return None
+        metrics.limited.labels(past.limit).inc()
+        return Problem(429, past.code, past.detail, retry_after_seconds=ANSWERS_RETRY_SECONDS)
+
+    def _past(self, load: Load) -> _Past | None:
+        settings = self._settings
         for name, most, has in (
             ("user_answers", settings.user_answers, load.of_user),
             ("tenant_answers", settings.tenant_answers, load.of_tenant),
         ):
             if most is not None and has >= most:
-                return _past(
-                    name,
-                    "too_many_answers",
-                    f"{most} messages of one {name.partition('_')[0]} may be queued or being answered at a time.",
-                )
+                what = f"{most} messages of one {name.partition('_')[0]}"
+                return _Past(name, "too_many_answers", f"{what} may be queued or being answered at a time.")
         busy = settings.busy_answers
         if busy is not None and not may_have_another(busy, load):
-            return _past(
-                "busy_answers",
-                "mesh_busy",
-                f"{busy} messages or more are queued or being answered; this user's or tenant's share of them is taken.",
-            )
+            what = f"{busy} messages or more are queued or being answered"
+            return _Past("busy_answers", "mesh_busy", f"{what}, and your share of them is taken.")
         return None
-
-
-def _past(name: str, code: str, detail: str) -> Problem:
-    metrics.limited.labels(name).inc()
-    return Problem(429, code, detail, retry_after_seconds=ANSWERS_RETRY_SECONDS)
 
 
 def _key(name: str, caller: Caller) -> str:
