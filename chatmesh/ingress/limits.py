@@ -64,15 +64,6 @@ class Place:
             self._leave()
 
 
-@dataclass(frozen=True, slots=True)
-class _Past:
-    """Which limit a caller is at, and what they are told."""
-
-    limit: str
-    code: str
-    detail: str
-
-
 class Limits:
     """Rates are this pod's own; answers are counted in the whole mesh."""
 
@@ -144,22 +135,32 @@ class Limits:
             past = self._past(await self._in_flight.load(caller.tenant, caller.user))
         if past is None:
             return None
-        metrics.limited.labels(past.limit).inc()
-        return Problem(429, past.code, past.detail, retry_after_seconds=ANSWERS_RETRY_SECONDS)
+        limit, problem = past
+        metrics.limited.labels(limit).inc()
+        return problem
 
-    def _past(self, load: Load) -> _Past | None:
+    def _past(self, load: Load) -> tuple[str, Problem] | None:
+        """Which limit the caller is at, and what to tell them."""
         settings = self._settings
         for name, most, has in (
             ("user_answers", settings.user_answers, load.of_user),
             ("tenant_answers", settings.tenant_answers, load.of_tenant),
         ):
             if most is not None and has >= most:
-                what = f"{most} messages of one {name.partition('_')[0]}"
-                return _Past(name, "too_many_answers", f"{what} may be queued or being answered at a time.")
+                return name, Problem(
+                    429,
+                    "too_many_answers",
+                    f"{most} messages of one {name.partition('_')[0]} may be queued or being answered at a time.",
+                    retry_after_seconds=ANSWERS_RETRY_SECONDS,
+                )
         busy = settings.busy_answers
         if busy is not None and not may_have_another(busy, load):
-            what = f"{busy} messages or more are queued or being answered"
-            return _Past("busy_answers", "mesh_busy", f"{what}, and your share of them is taken.")
+            return "busy_answers", Problem(
+                429,
+                "mesh_busy",
+                f"{busy} messages or more are queued or being answered, and your share of them is taken.",
+                retry_after_seconds=ANSWERS_RETRY_SECONDS,
+            )
         return None
 
 

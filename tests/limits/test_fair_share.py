@@ -14,6 +14,7 @@ from nats.aio.client import Client
 
 from chatmesh.app import Mesh
 from chatmesh.broker.backlog import Backlog
+from chatmesh.errors import BrokerUnreachableError
 from chatmesh.ingress import InFlight, Limits
 from chatmesh.ingress.limits import LimitSettings
 from chatmesh.protocol.callers import Caller, Scope
@@ -255,3 +256,12 @@ async def test_whoever_has_it_looked_at_again_sees_what_was_there_when_they_aske
             asked.append(asyncio.create_task(ask()))
         totals = await asyncio.gather(*asked)
         assert all(total >= least for least, total in enumerate(totals, start=1)), totals
+
+
+async def test_a_look_that_failed_is_nobodys_answer(broker: Broker) -> None:
+    async with asking(broker.url, role="pod") as (mesh, _):
+        in_flight = in_flight_of(mesh)
+        assert (await in_flight.load("", "")).total == 0
+        broker.stop()
+        answers = await asyncio.gather(*(in_flight.look_again() for _ in range(3)), return_exceptions=True)
+        assert [type(answer) for answer in answers] == [BrokerUnreachableError] * 3
