@@ -81,6 +81,7 @@ PURE = (
     "ingress/conversation.py",
     "ingress/bodies.py",
     "ingress/answers.py",
+    "ingress/shares.py",
     "ingress/openai/answers.py",
     "ingress/openai/bodies.py",
     "ingress/openai/caller.py",

@@ -100,6 +100,7 @@ def limit_settings(config: Config) -> LimitSettings:
         limits.tenant_messages_per_minute,
         limits.user_answers,
         limits.tenant_answers,
+        limits.busy_answers,
     )
 
 

@@ -15,13 +15,14 @@ OF_CALLERS = (
     "tenant_messages_per_minute",
     "user_answers",
     "tenant_answers",
+    "busy_answers",
 )
 """Those that need to know who is calling."""
 
 
 class LimitsConfig(Section):
-    """null: no limit. What is refused gets a 429 (`rate_limited`, `too_many_answers`, `too_many_connections`) and counts in
-    chatmesh_limited_total; an event stream is told to come back."""
+    """null: no limit. What is refused gets a 429 (`rate_limited`, `too_many_answers`, `mesh_busy`,
+    `too_many_connections`) and counts in chatmesh_limited_total; an event stream is told to come back."""
 
     connections_per_address: Limit | None = Field(
         default=None,
@@ -46,4 +47,9 @@ class LimitsConfig(Section):
         default=None,
         description="Messages of one tenant that are queued or being answered, in the whole mesh. Below the workers' "
         "concurrency in all, it leaves room for the others.",
+    )
+    busy_answers: Limit | None = Field(
+        default=None,
+        description="Messages that are queued or being answered in the whole mesh from which on it is busy: whoever has "
+        "a fair share of so many is refused more. The workers' concurrency in all keeps queues short.",
     )

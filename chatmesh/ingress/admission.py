@@ -11,7 +11,7 @@ from collections.abc import Callable
 from chatmesh.broker import Ownership
 from chatmesh.errors import BrokerError, CapacityError, KeyMissingError, StorageFullError
 from chatmesh.ingress.intake import RETRY_AFTER_SECONDS, Accepted, Intake
-from chatmesh.ingress.limits import Limits
+from chatmesh.ingress.limits import Limits, Place
 from chatmesh.ingress.refusals import key_missing, storage_full
 from chatmesh.ingress.stopping import Stopping
 from chatmesh.protocol import trace
@@ -99,15 +99,16 @@ class Admission:
         self._check_size(request)
         self._limits.check_history(request)
         self.check_broker()
-        refusal = await self._refusal(caller, request, may_be_known=may_be_known)
-        key = await self._begin(caller, request.session_id) if refusal is None else None
-        accepted = await self._intake.accept(
-            request, key, may_be_known=may_be_known, traceparent=traceparent, refusal=refusal
-        )
+        with await self._place(caller, request, may_be_known=may_be_known) as place:
+            key = await self._begin(caller, request.session_id) if place.refusal is None else None
+            accepted = await self._intake.accept(
+                request, key, may_be_known=may_be_known, traceparent=traceparent, refusal=place.refusal
+            )
+            if not accepted.is_duplicate:
+                place.keep()
         if accepted.interrupts:
             await self._stopping.interrupt(request.session_id, request.message_id)
         if not accepted.is_duplicate:
-            self._limits.took(caller)
             self._expect(request.session_id, request.message_id)
         log.info(
             "ingress.accepted",
@@ -121,20 +122,18 @@ class Admission:
         )
         return accepted
 
-    async def _refusal(
-        self, caller: Caller, request: WorkflowRequest, *, may_be_known: bool
-    ) -> Problem | None:
-        """Why nothing new of the caller's is taken. Raised at once, but for a message of a session of theirs that may have
-        been accepted before: one who repeats it is told."""
+    async def _place(self, caller: Caller, request: WorkflowRequest, *, may_be_known: bool) -> Place:
+        """For the message. Why nothing new of the caller's is taken is raised at once, but for a message of a session of
+        theirs that may have been accepted before: one who repeats it is told."""
         try:
-            refusal = await self._limits.refusal(caller)
-            if refusal is None:
-                return None
+            place = await self._limits.place(caller, request.session_id)
+            if place.refusal is None:
+                return place
             if may_be_known and await self._ownership.is_theirs(caller, request.session_id):
-                return refusal
+                return place
         except BrokerError as error:
             raise _away_for_limits() from error
-        raise refusal
+        raise place.refusal
 
     async def _begin(self, caller: Caller, session_id: Token) -> DataKey | None:
         """Before the message is stored, so that there is nothing in a session that nobody owns."""

@@ -6,11 +6,16 @@ import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
+from types import TracebackType
+from typing import Self
 
-from chatmesh.ingress.in_flight import InFlight
+from chatmesh.ingress.in_flight import Coming, InFlight
 from chatmesh.ingress.rates import Rates
+from chatmesh.ingress.shares import Load, may_have_another
 from chatmesh.protocol.callers import Caller
 from chatmesh.protocol.messages import WorkflowRequest
+from chatmesh.protocol.tokens import Token
 from chatmesh.telemetry import metrics
 from chatmesh.web import Problem
 
@@ -26,6 +31,37 @@ class LimitSettings:
     tenant_messages_per_minute: int | None = None
     user_answers: int | None = None
     tenant_answers: int | None = None
+    busy_answers: int | None = None
+
+    @property
+    def counts_answers(self) -> bool:
+        """Whether any of them needs to know what is in flight."""
+        return any(most is not None for most in (self.user_answers, self.tenant_answers, self.busy_answers))
+
+
+class Place:
+    """One more message of a caller's, counted from the question whether it may come, so that of many at once no more get
+    in than of many in a row. Left again at its end, unless `keep` was called. `refusal`: there is no place."""
+
+    def __init__(self, refusal: Problem | None, keep: Callable[[], None], leave: Callable[[], None]) -> None:
+        self.refusal = refusal
+        self._keep = keep
+        self._leave = leave
+        self._is_kept = False
+
+    def keep(self) -> None:
+        """A new message was accepted for it."""
+        self._is_kept = True
+        self._keep()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if not self._is_kept:
+            self._leave()
 
 
 class Limits:
@@ -46,7 +82,6 @@ class Limits:
             ("tenant_rate", settings.tenant_messages_per_minute),
         )
         self._rates = [(name, Rates(most)) for name, most in rates if most is not None]
-        self._counts_answers = settings.user_answers is not None or settings.tenant_answers is not None
 
     def check_history(self, request: WorkflowRequest) -> None:
         """Problem 422 `history_too_long`."""
@@ -59,17 +94,26 @@ class Limits:
                 f"A conversation may have {most} messages, this one has {len(history)}.",
             )
 
-    async def refusal(self, caller: Caller) -> Problem | None:
-        """429 `rate_limited` or `too_many_answers`; None: one more may be accepted. Raises BrokerError."""
-        return self._too_often(caller) or await self._too_many(caller)
+    async def place(self, caller: Caller, session_id: Token) -> Place:
+        """For one message more. Its refusal is a 429: `rate_limited`, `too_many_answers` or `mesh_busy`. Raises BrokerError."""
+        coming, refusal = None, self._too_often(caller)
+        if refusal is None and self._settings.counts_answers:
+            refusal = await self._too_many(caller)
+            # No await since the count: nobody else has asked in between.
+            if refusal is None:
+                coming = self._in_flight.add(session_id, caller.tenant, caller.user)
+        return Place(refusal, partial(self._took, caller, coming), partial(self._left, coming))
 
-    def took(self, caller: Caller) -> None:
-        """A new message of the caller's was accepted."""
+    def _took(self, caller: Caller, coming: Coming | None) -> None:
         now = self._clock()
         for name, rates in self._rates:
             rates.take(_key(name, caller), now)
-        if self._counts_answers:
-            self._in_flight.add(caller.tenant, caller.user)
+        if coming is not None:
+            self._in_flight.came(coming)
+
+    def _left(self, coming: Coming | None) -> None:
+        if coming is not None:
+            self._in_flight.left(coming)
 
     def _too_often(self, caller: Caller) -> Problem | None:
         now = self._clock()
@@ -85,18 +129,38 @@ class Limits:
         return None
 
     async def _too_many(self, caller: Caller) -> Problem | None:
-        for name, most, user in (
-            ("user_answers", self._settings.user_answers, caller.user),
-            ("tenant_answers", self._settings.tenant_answers, ""),
+        past = self._past(await self._in_flight.load(caller.tenant, caller.user))
+        if past is not None:
+            await self._in_flight.look_again()
+            past = self._past(await self._in_flight.load(caller.tenant, caller.user))
+        if past is None:
+            return None
+        limit, problem = past
+        metrics.limited.labels(limit).inc()
+        return problem
+
+    def _past(self, load: Load) -> tuple[str, Problem] | None:
+        """Which limit the caller is at, and what to tell them."""
+        settings = self._settings
+        for name, most, has in (
+            ("user_answers", settings.user_answers, load.of_user),
+            ("tenant_answers", settings.tenant_answers, load.of_tenant),
         ):
-            if most is not None and await self._in_flight.count(caller.tenant, user) >= most:
-                metrics.limited.labels(name).inc()
-                return Problem(
+            if most is not None and has >= most:
+                return name, Problem(
                     429,
                     "too_many_answers",
                     f"{most} messages of one {name.partition('_')[0]} may be queued or being answered at a time.",
                     retry_after_seconds=ANSWERS_RETRY_SECONDS,
                 )
+        busy = settings.busy_answers
+        if busy is not None and not may_have_another(busy, load):
+            return "busy_answers", Problem(
+                429,
+                "mesh_busy",
+                f"{busy} messages or more are queued or being answered, and your share of them is taken.",
+                retry_after_seconds=ANSWERS_RETRY_SECONDS,
+            )
         return None
 
 

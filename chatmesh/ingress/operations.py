@@ -26,7 +26,7 @@ ADMISSION = {
     408: ("request_timeout",),
     413: ("too_large",),
     415: ("not_json_type", "unsupported_encoding"),
-    429: ("session_queue_full", "rate_limited", "too_many_answers"),
+    429: ("session_queue_full", "rate_limited", "too_many_answers", "mesh_busy"),
     503: ("not_ready", "broker_away", "key_missing", "storage_full", "not_accepted"),
     504: ("acceptance_unknown",),
 }
