@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 
+import pytest
+
 from chatmesh.app import Mesh
 from chatmesh.broker import PubAck
 from chatmesh.errors import BrokerError, FencedError
@@ -13,6 +15,8 @@ from chatmesh.protocol.tokens import Token
 from tests.support.broker import Broker
 from tests.support.mesh import running
 from tests.support.processes import Process
+
+pytestmark = pytest.mark.slow
 
 SESSION, MESSAGE = Token("s"), Token("m")
 

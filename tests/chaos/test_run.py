@@ -17,6 +17,8 @@ from tests.cli.support import is_alive
 from tests.support.processes import Process
 from tests.support.waiting import eventually
 
+pytestmark = pytest.mark.slow
+
 PATIENCE_SECONDS = 150.0
 Start = Callable[..., Process]
 

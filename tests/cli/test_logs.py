@@ -12,6 +12,8 @@ import pytest
 from tests.cli.support import run_on_terminal
 from tests.support.processes import free_port
 
+pytestmark = pytest.mark.slow
+
 _LOGGING = """
 import asyncio, logging, warnings
 from chatmesh.telemetry import configure_logging, get_logger

@@ -33,6 +33,6 @@ class LaggingReplica(DirectGet):
 def behind(broker: Broker) -> LaggingReplica:
     """From now on this process reads from a replica that lags when it is told to."""
     replica = LaggingReplica(broker)
-    broker.transcript = Transcript(replica, broker.publisher, lambda: broker.streams.epoch)
-    broker.queue = RequestQueue(replica, broker.publisher)
+    broker.transcript = Transcript(replica, broker.publisher, broker.vault, lambda: broker.streams.epoch)
+    broker.queue = RequestQueue(replica, broker.publisher, broker.vault)
     return replica

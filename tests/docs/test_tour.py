@@ -29,6 +29,7 @@ pytestmark = pytest.mark.skipif(
 )
 
 
+@pytest.mark.slow
 async def test_every_command_of_the_tour_runs_and_shows_what_is_said(
     chatmesh: Callable[..., Process], tmp_path: Path
 ) -> None:

@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import httpx
+import pytest
 from nats.aio.client import Client
 
 from chatmesh.app import Mesh
@@ -17,6 +18,8 @@ from tests.faults.support import assert_exact, claims, wait_queue_empty
 from tests.support.mesh import is_ready
 from tests.support.reading import events, post
 from tests.support.waiting import eventually
+
+pytestmark = pytest.mark.slow
 
 COUNT: dict[str, Any] = {"model": "count", "max_tokens": 40, "tokens_per_second": 50}
 

@@ -27,6 +27,8 @@ from tests.support.reading import Reading, events, post
 from tests.support.waiting import eventually
 from tests.support.watching import watching
 
+pytestmark = pytest.mark.slow
+
 COUNT: dict[str, Any] = {"model": "count", "max_tokens": 40, "tokens_per_second": 20}
 
 FOR_EVER = "http.drain_wait_seconds=3600"

@@ -16,6 +16,8 @@ from tests.support.processes import Process
 from tests.support.proxy import FaultProxy
 from tests.support.waiting import eventually
 
+pytestmark = pytest.mark.slow
+
 REFUSED = 'ConnectionRefusedError.*"event": "broker.error"'
 
 

@@ -29,6 +29,8 @@ from tests.support.processes import Process
 from tests.support.reading import Reading, events, post
 from tests.support.waiting import eventually
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[2]
 ALL = models.models("exact", "raising", "failing_once", "deadly", "stubborn", "silent", "wrong")
 

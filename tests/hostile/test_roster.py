@@ -38,6 +38,7 @@ async def holders(client: Client, session_id: str) -> set[str]:
     }
 
 
+@pytest.mark.slow
 async def test_200_readers_over_three_pods_each_see_every_chunk_once(
     broker: Broker, nats_client: Client
 ) -> None:

@@ -14,6 +14,8 @@ from tests.support.mesh import client_of, running
 from tests.support.reading import events, post
 from tests.support.waiting import eventually
 
+pytestmark = pytest.mark.slow
+
 NEXT = "CONSUMER.MSG.NEXT.WORKFLOW_REQUESTS.workflow-processor"
 ACK = "$JS.ACK.WORKFLOW_REQUESTS.workflow-processor.1.1.1.1795692609231911757.0"
 

@@ -21,6 +21,8 @@ from tests.support.models import models, text
 from tests.support.proxy import FaultProxy
 from tests.support.waiting import eventually
 
+pytestmark = pytest.mark.slow
+
 CANCELS = "openai.cancel_on_disconnect=true"
 BODY = COUNT | SLOW
 

@@ -25,6 +25,8 @@ from tests.support.reading import events, post
 from tests.support.stored import claims, records
 from tests.support.waiting import eventually
 
+pytestmark = pytest.mark.slow
+
 S = Token("s")
 
 

@@ -18,6 +18,8 @@ from tests.support.mesh import client_of, pod_and_client, running
 from tests.support.reading import events, post
 from tests.support.waiting import eventually
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def full(tmp_path: Path) -> Path:

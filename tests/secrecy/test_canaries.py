@@ -24,6 +24,8 @@ from tests.support.processes import Process
 from tests.support.reading import events
 from tests.support.waiting import eventually
 
+pytestmark = pytest.mark.slow
+
 DEBUG = "log.level=debug"
 
 

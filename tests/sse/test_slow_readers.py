@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
+import pytest
 from nats.aio.client import Client
 
 from tests.sse.raw import most_buffered, raw_reader
@@ -12,6 +13,8 @@ from tests.support.broker import Broker
 from tests.support.mesh import pod_and_client, running
 from tests.support.reading import events, post
 from tests.support.waiting import eventually
+
+pytestmark = pytest.mark.slow
 
 LONG = 4000  # chunks of about 270 bytes: far more than the kernel's buffers of one connection hold
 

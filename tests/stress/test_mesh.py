@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import random
 
+import pytest
+
 from chatmesh.app import Mesh
 from chatmesh.config import load
 from chatmesh.kernel import State
@@ -13,6 +15,8 @@ from tests.support.broker import Broker
 from tests.support.mesh import QUICK, client_of, running
 from tests.support.reading import post
 from tests.support.waiting import eventually
+
+pytestmark = pytest.mark.slow
 
 TIMES = 30
 

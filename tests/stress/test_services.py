@@ -19,6 +19,8 @@ from tests.support.broker import Broker
 from tests.support.mesh import QUICK
 from tests.support.waiting import eventually
 
+pytestmark = pytest.mark.slow
+
 ROUNDS = 20
 WAYS = ("drain", "cancel", "drain before start", "drain twice", "drain, then cancel")
 

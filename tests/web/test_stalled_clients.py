@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import asyncio
 
+import pytest
 from prometheus_client import REGISTRY
 
 from tests.support.waiting import eventually
 from tests.web.serving import LARGE_BYTES, serving
 from tests.web.test_leaving import OK, rest_of, stalled
+
+pytestmark = pytest.mark.slow
 
 OFTEN = 0.02
 """Seconds between two mouthfuls."""
