@@ -91,7 +91,7 @@ async def test_claim_that_no_server_shows_is_an_error_and_not_an_empty_answer(pa
 
 async def test_request_that_was_delivered_is_seen_though_the_server_asked_is_behind(parts: Broker) -> None:
     replica = behind(parts)
-    ack = await parts.queue.submit(request(), only_if_free=True, seconds=5)
+    ack = await parts.queue.submit(request(), key=None, only_if_free=True, seconds=5)
     replica.lag(has=ack.seq - 1, answers=3)
     assert await parts.queue.head(SESSION, seconds=5) == ack.seq
     assert await parts.queue.head(Token("nobody"), seconds=5) is None

@@ -344,7 +344,7 @@ async def test_unknown_session_name_is_a_mistake_of_usage(dlq: Dlq) -> None:
 
 def test_new_id_of_a_letter_is_always_the_same_and_of_another_letter_another() -> None:
     letter = letters.Letter(7, "2026-01-01T00:00:00Z", "s", "", {}, b"", None, None)
-    other = letters.Letter(7, "2026-02-01T00:00:00Z", "s", "", {}, b"", None)
+    other = letters.Letter(7, "2026-02-01T00:00:00Z", "s", "", {}, b"", None, None)
     ids = [letters._new_id(each) for each in (letter, letter, other)]
     assert ids[0] == ids[1] != ids[2]
     assert Token(ids[0]).startswith("msg_")
