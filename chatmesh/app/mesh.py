@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import replace
 from functools import partial
 
 from chatmesh.app import auth, parts
 from chatmesh.app.children import SUBTREE_SECONDS, Root, child, nested
+from chatmesh.app.notifier import Notifier
 from chatmesh.app.pod import pod_tree
 from chatmesh.app.process import Process
 from chatmesh.app.worker import worker_tree
@@ -29,6 +31,7 @@ class Mesh:
         self.config = config
         self.process = Process(config)
         self.server: Server | None = None
+        self.notifier = Notifier.of(os.environ)
         self.tree: Supervisor = Root(self._children(workers), on_drain=self.process.drain)
 
     @property
@@ -51,6 +54,9 @@ class Mesh:
     def _children(self, workers: int) -> list[Child]:
         config = self.config
         children = []
+        if self.notifier is not None:
+            self.process.on_drain(self.notifier.stopping)
+            children.append(child("systemd", self.notifier))
         if self.embedded is not None:
             children.append(child("nats-server", self.embedded))
         children.append(nested("broker", self._broker, drain_seconds=SUBTREE_SECONDS))

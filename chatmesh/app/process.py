@@ -47,7 +47,11 @@ class Process:
     def announce(self, beacon: Beacon) -> None:
         """From now on the beacon beats at every change of the process's state."""
         self.broker.connection.on_change(beacon.tell)
-        self._on_drain.append(beacon.tell)
+        self.on_drain(beacon.tell)
+
+    def on_drain(self, tell: Callable[[], None]) -> None:
+        """`tell` is called as soon as the process leaves."""
+        self._on_drain.append(tell)
 
     def drain(self) -> None:
         """The process is leaving: said before the first child hears of it."""

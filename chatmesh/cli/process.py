@@ -43,6 +43,8 @@ async def _run(mesh: Mesh, started: Callable[[], None]) -> int:
     def ready() -> None:
         url = mesh.server.url if mesh.server is not None else None
         log.info("app.ready", id=mesh.id, roles=list(mesh.config.roles), url=url)
+        if mesh.notifier is not None:
+            mesh.notifier.ready()
         started()
 
     try:
