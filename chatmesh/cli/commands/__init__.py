@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from chatmesh.cli.commands import looking, mending, process, secrets, talking
+from chatmesh.cli.commands import looking, mending, process, secrets, talking, watching
 from chatmesh.cli.commands.shared import lazy
 
 _EPILOG = """examples:
@@ -14,6 +14,8 @@ _EPILOG = """examples:
   chatmesh check -c config/pod.yaml
   chatmesh chat                                      talk to a mesh, with markdown
   git diff | chatmesh send "review this"             one message, its answer on stdout
+  chatmesh top                                       who is there, what waits, how fast it goes
+  chatmesh tail my-session --from-start
   chatmesh health pod-1 --json
   chatmesh streams ensure --apply -c config/worker.yaml
   chatmesh verify my-session
@@ -42,6 +44,11 @@ def parser() -> argparse.ArgumentParser:
     talking.add_send(commands)
     process.add_check(commands)
     process.add_config(commands)
+    watching.add_top(commands)
+    watching.add_ps(commands)
+    watching.add_sessions(commands)
+    watching.add_queue(commands)
+    watching.add_tail(commands)
     looking.add_health(commands)
     mending.add_streams(commands)
     looking.add_verify(commands)
