@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import signal
+import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
@@ -235,3 +236,25 @@ async def test_command_prints_a_line_for_each_event_as_json(broker: Broker, comm
     assert "".join(line["chunk"]["chunk"] for line in lines[1:]) == "one two"
     assert {line["message_id"] for line in lines} == {"m1"}
     assert [line["offset"] for line in lines] == sorted(line["offset"] for line in lines)
+
+
+async def test_reader_that_goes_away_ends_it_without_a_word(broker: Broker, tmp_path: Path) -> None:
+    async with running(broker.url, "default_model=echo") as mesh, client_of(mesh) as http:
+        async with events(http, S) as stream:
+            await post(http, S, "one two", message_id="m1")
+            await stream.read_finals()
+        tail = f"{sys.executable} -m chatmesh tail {S} --from-start --set nats.servers={broker.url}"
+        process = await asyncio.create_subprocess_exec(
+            *("bash", "-o", "pipefail", "-c", f"{tail} | head -1"),
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+            cwd=tmp_path,
+        )
+        assert process.stdout is not None
+        assert await process.stdout.readline() == b"m1> one two\n"
+        # It hears of it with what it writes next.
+        for number in (2, 3, 4):
+            await post(http, S, "more", message_id=f"m{number}")
+        async with asyncio.timeout(30):
+            _, complaints = await process.communicate()
+        assert (process.returncode, complaints) == (1, b"")

@@ -123,6 +123,10 @@ async def test_screen_is_kept_fresh_over_a_death_of_the_broker_and_given_back(
         assert "w1" in await top.see("The broker is away")
         await broker.launch()
         await top.see("Ctrl-C leaves")
+        broker.pause()
+        await top.see("it did not answer within")
+        broker.resume()
+        await top.see("Ctrl-C leaves")
         await top.see("1 pod and 1 worker alive")
         if isinstance(leave, str):
             top.type(leave)

@@ -63,21 +63,22 @@ class Screen:
         now = time.monotonic()
         self._lost_since = self._lost_since or now
         seconds = ago(now - self._lost_since)
-        banner = Text(f"The broker is away for {seconds}: {plain(why)}", style="bold red", no_wrap=True)
+        banner = _line(f"The broker is away for {seconds}: {plain(why)}", "bold red")
         old = self._body(self._frame) if self._frame is not None else ()
         self._draw(Group(banner, *old))
 
     def _body(self, frame: Frame) -> Sequence[RenderableType]:
-        rows = max(_MIN_ROWS, (self._console.size.height - _AROUND) // 2)
+        room = self._console.size.height - _AROUND
+        members_shown = min(len(frame.members.members), max(_MIN_ROWS, room // 2))
         return (
-            Text(pace(frame.rates), no_wrap=True, overflow="ellipsis"),
+            _line(pace(frame.rates)),
             _fills(frame),
             Text(),
-            _members(frame, rows),
-            Text(members.summary(frame.members), style="dim"),
+            _members(frame, members_shown),
+            _line(members.summary(frame.members), "dim"),
             Text(),
-            _queue(frame, rows),
-            Text(queue.summary(frame.queue), style="dim"),
+            _queue(frame, max(_MIN_ROWS, room - members_shown)),
+            _line(queue.summary(frame.queue), "dim"),
         )
 
     def _draw(self, what: RenderableType) -> None:
@@ -85,12 +86,12 @@ class Screen:
 
 
 def _title(frame: Frame) -> Text:
-    return Text(
-        f"chatmesh top · {plain(frame.server)} · {frame.at} · Ctrl-C leaves",
-        style="bold",
-        no_wrap=True,
-        overflow="ellipsis",
-    )
+    return _line(f"chatmesh top · {plain(frame.server)} · {frame.at} · Ctrl-C leaves", "bold")
+
+
+def _line(text: str, style: str = "") -> Text:
+    """One line, however narrow the terminal is."""
+    return Text(text, style=style, no_wrap=True, overflow="ellipsis")
 
 
 def _fills(frame: Frame) -> Text:

@@ -24,7 +24,7 @@ from chatmesh.cli.watch import members as members_view
 from chatmesh.cli.watch import queue as queue_view
 from chatmesh.cli.watch.words import ago
 from chatmesh.config import Config
-from chatmesh.errors import BrokerError, Exit, KeyMissingError, NotAuthorisedError
+from chatmesh.errors import BrokerError, Exit, NotAuthorisedError
 from chatmesh.operate.overview import Frame, Overview
 from chatmesh.operate.rates import Rates
 
@@ -119,7 +119,7 @@ async def _draw(overview: Overview, screen: Screen) -> None:
             async with asyncio.timeout(LOOK_SECONDS):
                 frame = await overview.look()
             screen.show(frame)
-        except (KeyMissingError, NotAuthorisedError):
+        except NotAuthorisedError:
             raise
         except BrokerError as error:
             screen.lose(error.what)
