@@ -25,6 +25,9 @@ SAMPLE_MESSAGES = 256
 SAMPLE_BYTES = 1024 * 1024
 """Of the transcript, at each look; what is beyond is reckoned from what was read."""
 
+QUEUE_BYTES = 1024 * 1024
+"""Of the queue, at each look."""
+
 
 @dataclass(frozen=True, slots=True)
 class Frame:
@@ -52,7 +55,7 @@ class Overview:
         """Raises BrokerError."""
         await require(self._broker, TRANSCRIPT)
         members = await read_members(self._broker, interval_seconds=self._interval_seconds)
-        queue = await read_queue(self._broker, members, limit=self._limit)
+        queue = await read_queue(self._broker, members, limit=self._limit, max_bytes=QUEUE_BYTES)
         await self._written.read_on(_stored(queue, TRANSCRIPT))
         self._window.add(self._sample(queue))
         server = self._broker.connection.server

@@ -23,6 +23,9 @@ from chatmesh.operate.streams import Part, look, require
 from chatmesh.protocol import headers, subjects
 from chatmesh.protocol.tokens import Token, is_token
 
+MAX_BYTES = 64 * 1024 * 1024
+"""Of requests that are read: the broker sends a message whole or not at all, and one may have a megabyte."""
+
 MAX_WORKERS = 1024
 """Whose leases are read."""
 
@@ -93,13 +96,13 @@ class Queue:
         return next((each for each in self.streams if each.stream == stream), None)
 
 
-async def read_queue(broker: Broker, members: Members, *, limit: int) -> Queue:
-    """At most `limit` requests. Raises BrokerError."""
+async def read_queue(broker: Broker, members: Members, *, limit: int, max_bytes: int = MAX_BYTES) -> Queue:
+    """At most `limit` requests, and no further one where they have reached `max_bytes`. Raises BrokerError."""
     now = broker_time(await require(broker, REQUESTS))
     parts = await look(broker)
     streams = tuple(_fill(part) for part in parts if part.kind == "stream" and not part.is_missing)
     of_name = {fill.stream: fill for fill in streams}
-    requests = await _requests(broker, members, limit, now)
+    requests = await _requests(broker, members, limit, max_bytes, now)
     return Queue(
         requests,
         # It may have grown between the two looks.
@@ -110,10 +113,13 @@ async def read_queue(broker: Broker, members: Members, *, limit: int) -> Queue:
     )
 
 
-async def _requests(broker: Broker, members: Members, limit: int, now: float) -> tuple[Unanswered, ...]:
+async def _requests(
+    broker: Broker, members: Members, limit: int, max_bytes: int, now: float
+) -> tuple[Unanswered, ...]:
     # One after the other, so that bodies don't add up.
     found = [
-        _as_waiting(stored, now) async for stored in walk(broker, REQUESTS, subjects.EXECUTE_ALL, limit=limit)
+        _as_waiting(stored, now)
+        async for stored in walk(broker, REQUESTS, subjects.EXECUTE_ALL, limit=limit, max_bytes=max_bytes)
     ]
     if not found:
         return ()

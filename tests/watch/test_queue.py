@@ -80,6 +80,8 @@ async def test_messages_that_wait_are_listed_oldest_first_and_never_what_they_sa
         few = await read(mesh, limit=2)
         assert [each.message_id for each in few.requests] == ["m0", "m1"]
         assert (few.unanswered, few.dead_letters, few.consumer) == (5, 1, None)
+        light = await read_queue(mesh.broker, Members(), limit=50, max_bytes=few.requests[0].size_bytes + 1)
+        assert [each.message_id for each in light.requests] == ["m0", "m1"]
         shown, answer = await asyncio.gather(command.text("queue", "--limit", "4"), command.json("queue"))
     assert "5 messages unanswered, the oldest 4 shown; there is no consumer; 1 dead letter." in shown
     assert "(undecodable)" in shown

@@ -35,7 +35,7 @@ INTERVAL_SECONDS = 1.0
 LOOK_SECONDS = 3.0
 """A look takes some milliseconds; after that the broker counts as away."""
 
-REQUESTS_SHOWN = 100
+REQUESTS_SHOWN = 50
 """Read at each look; a screen shows fewer."""
 
 
