@@ -8,11 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 
 import orjson
 
 from chatmesh.broker.connection import Connection
-from chatmesh.broker.direct_get import DirectGet
+from chatmesh.broker.direct_get import DirectGet, Stored
 from chatmesh.broker.streams import CONSUMER, PRESENCE, REQUESTS
 from chatmesh.errors import BrokerError
 from chatmesh.protocol import headers, subjects
@@ -23,8 +24,21 @@ MAX_ENTRIES = 1024
 
 READ_SECONDS = 2.0
 
+MAX_DIGITS = 20
+"""Of a stream sequence."""
+
 ACKS = f"$JS.ACK.{REQUESTS}.{CONSUMER}."
 """What an ack subject begins with, in an account without a domain. Nothing else is published to."""
+
+
+@dataclass(frozen=True, slots=True)
+class Lease:
+    """A request that a worker says it holds. `seq` is its place in the work queue; `deliveries` counts from 1."""
+
+    worker_id: str
+    boot: str
+    seq: int
+    deliveries: int
 
 
 class LeaseBook:
@@ -41,6 +55,13 @@ class LeaseBook:
             await self._connection.publish(
                 subjects.worker_leases(worker_id), orjson.dumps(page), headers=headers.own()
             )
+
+    async def read(self, *, max_pages: int, seconds: float) -> list[Lease]:
+        """What stands on at most `max_pages` pages, those of workers that are no more among them. Raises BrokerError."""
+        found = await self._direct_get.page(
+            PRESENCE, subjects.WORKER_LEASES, seq=1, limit=max_pages, seconds=seconds
+        )
+        return [lease for stored in found.messages for lease in _leases(stored)]
 
     async def free(self, worker_id: Token, is_over: Callable[[str], bool]) -> int:
         """Gives back what the worker held, if the life (boot) that wrote its page is over. How many. Raises
@@ -67,6 +88,23 @@ def _decode(body: bytes) -> tuple[str, list[str]] | None:
         return boot, leases[:MAX_ENTRIES]
     except (orjson.JSONDecodeError, KeyError, TypeError):
         return None
+
+
+def _leases(stored: Stored) -> list[Lease]:
+    page = _decode(stored.body)
+    if page is None:
+        return []
+    worker_id, (boot, acks) = subjects.third_token(stored.subject), page
+    places = [place for ack in acks if (place := _place(ack)) is not None]
+    return [Lease(worker_id, boot, seq, deliveries) for deliveries, seq in places]
+
+
+def _place(ack: str) -> tuple[int, int] | None:
+    """How often it was delivered, and its stream sequence; None where the page does not say it."""
+    parts = ack.split(".")
+    behind = parts[4:6] if len(parts) == 9 else parts[6:8]
+    is_whole = len(behind) == 2 and all(part.isdecimal() and len(part) < MAX_DIGITS for part in behind)
+    return (int(behind[0]), int(behind[1])) if is_whole else None
 
 
 def _is_ack(subject: str) -> bool:

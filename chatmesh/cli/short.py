@@ -19,18 +19,18 @@ T = TypeVar("T")
 Question = Callable[[Broker], Coroutine[Any, Any, T]]
 
 
-def ask(config: Config, question: Question[T], *, may_be_denied: bool = False) -> T:
+def ask(config: Config, question: Question[T], *, may_be_denied: bool = False, is_quiet: bool = False) -> T:
     """What `question` returns, given a broker that is connected. Raises what it raises, and BrokerUnreachableError or
     NotAuthorisedError where there is no connection, or where the broker's permissions refuse what the question needs
     (with `may_be_denied` only our inbox: the question looks for refusals itself). The streams are not ensured: nothing
-    is changed by asking."""
+    is changed by asking. `is_quiet`: nothing is logged, since the question tells itself of what it meets."""
     if config.nats.embedded:
         raise ConfigError(
             "nats.embedded gives every process a server of its own; there is nobody to ask",
             where="nats.embedded",
             mend="Set nats.servers to the server in question, with its token or user (`chatmesh dev` says where).",
         )
-    configure_logging(level="none" if may_be_denied else "error", style="auto")
+    configure_logging(level="none" if may_be_denied or is_quiet else "error", style="auto")
     asked = _Asked(question, Mesh(config), may_be_denied=may_be_denied)
     run_loop(_run(asked))
     return asked.answer[0]

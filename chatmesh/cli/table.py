@@ -15,8 +15,8 @@ def has_colour() -> bool:
 
 
 def painted(text: str, colour: str) -> str:
-    """`text` in a colour, or bold, where colour is wanted."""
-    return f"\x1b[{_CODES[colour]}m{text}\x1b[0m" if has_colour() else text
+    """`text` in a colour, or bold, where colour is wanted; as it is where the colour is ""."""
+    return f"\x1b[{_CODES[colour]}m{text}\x1b[0m" if colour and has_colour() else text
 
 
 def plain(text: str) -> str:

@@ -17,7 +17,8 @@ from chatmesh.broker import ApiError, Broker, Opened, PubAck, Stored
 from chatmesh.broker.requests import sealed_request
 from chatmesh.broker.streams import DEAD_LETTERS
 from chatmesh.errors import ChatmeshError, KeyMissingError, ProtocolError
-from chatmesh.operate.session import READ_SECONDS, queued_messages
+from chatmesh.operate.pages import READ_SECONDS
+from chatmesh.operate.session import queued_messages
 from chatmesh.operate.streams import require
 from chatmesh.protocol import headers, subjects
 from chatmesh.protocol.messages import WorkflowRequest

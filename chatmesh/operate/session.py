@@ -15,14 +15,11 @@ from chatmesh.broker.streams import REQUESTS, TRANSCRIPT
 from chatmesh.broker.vault import message_id_of
 from chatmesh.errors import ProtocolError
 from chatmesh.operate.invariants import Violation
+from chatmesh.operate.pages import walk
 from chatmesh.operate.streams import require
 from chatmesh.protocol import headers, subjects
 from chatmesh.protocol.records import TOMBSTONE, Claim, Erasure, Record
 from chatmesh.protocol.tokens import Token
-
-PAGE_MESSAGES = 256
-READ_SECONDS = 10.0
-"""Of one page."""
 
 
 @dataclass(slots=True)
@@ -67,15 +64,8 @@ async def queued_messages(broker: Broker, session_id: Token) -> set[Token]:
 
 async def _all(broker: Broker, stream: str, subject: str) -> AsyncIterator[Stored]:
     await require(broker, stream)
-    seq, more = 1, True
-    while more:
-        page = await broker.direct_get.page(
-            stream, subject, seq=seq, limit=PAGE_MESSAGES, seconds=READ_SECONDS
-        )
-        for stored in page.messages:
-            yield stored
-            seq = stored.seq + 1
-        more = page.more
+    async for stored in walk(broker, stream, subject):
+        yield stored
 
 
 async def _take(broker: Broker, session: StoredSession, stored: Stored) -> None:

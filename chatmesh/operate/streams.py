@@ -83,14 +83,16 @@ async def look(broker: Broker) -> list[Part]:
     return [*parts, await _look_at_consumer(broker.api, broker.streams.consumer)]
 
 
-async def require(broker: Broker, stream: str) -> None:
-    """Raises BrokerError where the stream is not there: a Direct Get would only wait for it."""
-    if await _info(broker.api, f"STREAM.INFO.{stream}", STREAM_NOT_FOUND) is None:
+async def require(broker: Broker, stream: str) -> dict[str, Any]:
+    """JetStream's account of the stream. Raises BrokerError where it is not there: a Direct Get would only wait for it."""
+    info = await _info(broker.api, f"STREAM.INFO.{stream}", STREAM_NOT_FOUND)
+    if info is None:
         raise BrokerError(
             f"there is no stream {stream}",
             where=broker.connection.server,
             mend="Is it the right broker? `chatmesh streams ensure` says which streams are missing.",
         )
+    return info
 
 
 async def apply(broker: Broker, parts: Sequence[Part]) -> list[Part]:

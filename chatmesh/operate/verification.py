@@ -20,7 +20,8 @@ from chatmesh.operate.invariants import (
     text_digest,
     until_final,
 )
-from chatmesh.operate.session import READ_SECONDS, StoredSession, queued_messages, read_session
+from chatmesh.operate.pages import READ_SECONDS
+from chatmesh.operate.session import StoredSession, queued_messages, read_session
 from chatmesh.protocol.tokens import Token
 
 

@@ -6,7 +6,7 @@ import json
 from collections import Counter
 from typing import Any
 
-from chatmesh.cli.commands import _FAULTS
+from chatmesh.cli.commands.mending import FAULTS
 from chatmesh.client import Fate
 from chatmesh.operate.chaos import Fault, Report, Size, details, rows, verdict
 from chatmesh.operate.chaos.check import Finding, Kind
@@ -84,4 +84,4 @@ def test_the_json_has_every_finding_and_when_what_was_hit() -> None:
 
 
 def test_the_command_line_names_every_fault() -> None:
-    assert _FAULTS.split(",") == list(Fault)
+    assert FAULTS.split(",") == list(Fault)

@@ -19,6 +19,7 @@ class Screen:
         self._row = 0
         self._column = 0
         self._rest = ""
+        self._main: tuple[list[list[str]], int, int] | None = None
 
     @property
     def text(self) -> str:
@@ -72,7 +73,19 @@ class Screen:
                 del line[self._column :]
             case "J" if number == 0:
                 del line[self._column :], self._lines[self._row + 1 :]
+            case "H":
+                self._row, self._column = max(0, len(self._lines) - self._rows), 0
+            case "h" | "l" if numbers == "?1049":
+                self._switch(to_other=order == "h")
             case "m" | "h" | "l":
                 return
             case _:
                 raise AssertionError(f"this terminal does not know ESC [ {numbers} {order}")
+
+    def _switch(self, *, to_other: bool) -> None:
+        """A terminal has a second screen without scrollback; what is on the first one stays."""
+        if to_other:
+            self._main = (self._lines, self._row, self._column)
+            self._lines, self._row, self._column = [[] for _ in range(self._rows)], 0, 0
+        elif self._main is not None:
+            (self._lines, self._row, self._column), self._main = self._main, None

@@ -6,6 +6,7 @@ from __future__ import annotations
 import asyncio
 import json
 import re
+import signal
 from pathlib import Path
 from typing import Any
 
@@ -67,9 +68,16 @@ async def test_operator_does_all_he_does_under_the_permissions_on_the_page(
     users = [{"user": "deploy", "password": "x"}, _user("operator", "ops")]
     broker = await Broker.start(tmp_path, config_extra=f"authorization {json.dumps({'users': users})}\n")
 
+    given = [f"nats.servers={broker.url}", *_login("operator"), "id=ops"]
+    settings = [part for setting in given for part in ("--set", setting)]
+
+    async def follow(session_id: str, line: str) -> None:
+        process = chatmesh("tail", session_id, "--from-start", *settings)
+        await process.wait_for_line(line, stream="stdout")
+        process.signal(signal.SIGINT)
+        assert await process.wait(timeout=30) == 0, process.report()
+
     async def run(*arguments: str) -> str:
-        given = [f"nats.servers={broker.url}", *_login("operator"), "id=ops"]
-        settings = [part for setting in given for part in ("--set", setting)]
         code, process = await finished(chatmesh, *arguments, *settings)
         assert code == 0, process.report()
         return process.stdout
@@ -89,6 +97,11 @@ async def test_operator_does_all_he_does_under_the_permissions_on_the_page(
             await run("streams", "ensure")
             await run("health", "w1")
             await run("health", "w1", "--worker")
+            assert "1 pod and 1 worker alive." in await run("ps")
+            assert "1 session." in await run("sessions")
+            assert "0 messages unanswered" in await run("queue")
+            assert "tokens/s" in await run("top", "--once")
+            await follow("s", "-- m: stop")
         assert "violation" not in broker.log().lower()
     finally:
         broker.stop()

@@ -65,6 +65,10 @@ async def test_processes_do_all_they_do_as_the_users_that_natsconf_makes(
             ("health", "pod-1"),
             ("dlq", "list"),
             ("verify", "t"),
+            ("ps",),
+            ("sessions",),
+            ("queue",),
+            ("top", "--once"),
             ("doctor", "--role", "pod", "--set", "id=monitor"),
         ):
             code, process = await finished(chatmesh, *arguments, "-c", guarded.file("monitor"))

@@ -34,6 +34,11 @@ def test_terminal_gets_colour() -> None:
 
 
 @pytest.mark.usefixtures("terminal")
+def test_row_without_a_colour_is_plain() -> None:
+    assert table.render(HEAD, ROWS, ["", "red"]).splitlines()[1] == "one  2     fine"
+
+
+@pytest.mark.usefixtures("terminal")
 @pytest.mark.parametrize(("name", "value"), [("NO_COLOR", "1"), ("TERM", "dumb")])
 def test_terminal_whose_user_wants_no_colour_gets_none(
     monkeypatch: pytest.MonkeyPatch, name: str, value: str

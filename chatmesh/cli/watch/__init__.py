@@ -1,0 +1,1 @@
+"""Looking at a mesh that runs: `ps`, `sessions`, `queue`, `tail`, `top`."""
