@@ -72,7 +72,19 @@ class Spans(Powers):
 
     def observe(self, value: str, seconds: float) -> None:
         """`value` is the label's. A clock that went back took no time."""
-        self._add(value, int(seconds * 1e6) if seconds > 0 else 0)
+        self._add(value, microseconds(seconds))
+
+    def observe_all(self, value: str, counts: list[int], total: int) -> None:
+        """Many at once: how many there were of each bit length in microseconds, and their sum."""
+        mine = self._counts[value]
+        for bits, count in enumerate(counts):
+            mine[min(bits, self.most_bits + 1)] += count
+        self._sums[value] += total
+
+
+def microseconds(seconds: float) -> int:
+    """As `Spans` counts them."""
+    return int(seconds * 1e6) if seconds > 0 else 0
 
 
 def observe_lag(lag: Histogram, sent_at: float) -> None:

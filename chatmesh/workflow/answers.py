@@ -88,6 +88,7 @@ class Answers:
                 look.cancel()
             expiry.cancel()
             lane.close()
+            writing.pace.tell()
             metrics.generations_active.dec()
         return why
 

@@ -46,6 +46,7 @@ async def generate(choices: Sequence[Choice], resume: Resume, writing: Writing) 
     failed: list[dict[str, str]] = []
     for number, choice in enumerate(choices, start=1):
         encoder.model = choice.prompt.model
+        writing.pace.begin(choice.label)
         if failed:
             encoder.note(failed_over=list(failed))
         try:
@@ -92,7 +93,7 @@ async def _write(choice: Choice, shown: Shown, writing: Writing) -> str:
             for chunk in chunks:
                 lane.write(chunk, urgent=is_first)
             if chunks:
-                writing.pace.wrote(choice.label)
+                writing.pace.wrote()
             if delta.finish_reason is not None:
                 writing.end(delta.finish_reason, by_itself=True)
                 return delta.finish_reason

@@ -9,7 +9,7 @@ from prometheus_client import CollectorRegistry, Histogram, generate_latest
 
 from chatmesh.protocol import headers, subjects
 from chatmesh.protocol.tokens import Token
-from chatmesh.telemetry.traffic import MOST_LAG_SECONDS, Sizes, observe_lag
+from chatmesh.telemetry.traffic import MOST_LAG_SECONDS, Sizes, Spans, microseconds, observe_lag
 
 A, B = Token("a"), Token("b")
 
@@ -27,6 +27,37 @@ def test_sizes_are_a_prometheus_histogram() -> None:
     assert registry.get_sample_value("size_bytes_count", {"subject": "x"}) == 7
     assert registry.get_sample_value("size_bytes_sum", {"subject": "x"}) == 100_002_179
     assert b"# TYPE size_bytes histogram" in generate_latest(registry)
+
+
+def test_spans_are_counted_one_by_one_or_many_at_once() -> None:
+    registry = CollectorRegistry()
+    spans = Spans("span_seconds", "Spans.", "model", registry)
+    for seconds in (-1.0, 0.0, 100e-6, 0.001, 1.0, 3600.0):
+        spans.observe("one", seconds)
+    counts = [0] * 49
+    for seconds in (0.0, 100e-6, 0.001, 1.0, 3600.0):
+        counts[microseconds(seconds).bit_length()] += 1
+    spans.observe_all("many", counts, microseconds(3601.0011))
+
+    def below(model: str, bound: str) -> float | None:
+        return registry.get_sample_value("span_seconds_bucket", {"model": model, "le": bound})
+
+    assert [below("one", bound) for bound in ("0.000128", "0.001024", "1.04858", "67.1089", "+Inf")] == [
+        3,
+        4,
+        5,
+        5,
+        6,
+    ]
+    assert [below("many", bound) for bound in ("0.000128", "0.001024", "1.04858", "67.1089", "+Inf")] == [
+        2,
+        3,
+        4,
+        4,
+        5,
+    ]
+    total = registry.get_sample_value("span_seconds_sum", {"model": "many"})
+    assert total == pytest.approx(3601.0011)
 
 
 @pytest.mark.parametrize(
