@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -86,6 +86,8 @@ async def ask(mesh: Mesh, request: bytes) -> Answer:
             received = await reader.read(-1)
     finally:
         writer.close()
+        with suppress(ConnectionError):
+            await writer.wait_closed()
     head, _, body = received.partition(b"\r\n\r\n")
     if b"transfer-encoding: chunked" in head.lower():
         body = unchunked(body)
