@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from chatmesh.ingress.in_flight import InFlight
-from chatmesh.ingress.rates import Rates
+from chatmesh.kernel.rates import Rates
 from chatmesh.protocol.callers import Caller
 from chatmesh.protocol.messages import WorkflowRequest
 from chatmesh.telemetry import metrics
