@@ -51,13 +51,21 @@ async def test_past_the_limit_nothing_that_an_address_brings_is_looked_at(broker
             "not even a good one"
         )
         assert 1 <= int(answer.headers["Retry-After"]) <= 20
+        spoofed = bearer("bad") | {
+            "X-Forwarded-For": "192.0.2.1",
+            "X-Real-Ip": "192.0.2.1",
+            "Forwarded": "for=192.0.2.1",
+        }
+        assert (await here.get("/v1/sessions", headers=spoofed)).status_code == 429, (
+            "what a client says of its address"
+        )
         assert "WWW-Authenticate" not in answer.headers
         # Who was known before, who comes from elsewhere, and what asks nobody, are as ever.
         assert await statuses(here, [known]) == [200]
         assert await statuses(elsewhere, [token("bob"), "bad"]) == [200, 401]
         assert (await here.get("/readyz")).status_code == 200
         assert (await here.get("/v1/sessions")).status_code == 401, "nothing was brought"
-    assert limited() == before + 3
+    assert limited() == before + 4
 
 
 async def test_every_way_to_prove_it_is_counted_and_every_format_says_so(broker: Broker) -> None:
