@@ -7,7 +7,7 @@ STAMP := $(VENV)/.installed
 PYTEST := $(BIN)/python -m pytest -n 4 --dist loadfile
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-all long chaos lint format types check clean
+.PHONY: help run test test-all long chaos lint format types check lock upgrade audit clean
 
 help: ## show this help
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -44,6 +44,23 @@ types: $(STAMP) ## mypy, strict
 	@$(BIN)/mypy
 
 check: lint types test ## lint, types and tests
+
+LOCK := .ci/requirements.lock
+COMPILE = $(BIN)/uv pip compile --quiet --config-file .ci/uv.toml --custom-compile-command 'make lock' \
+	--universal --python-version 3.11 --generate-hashes --all-extras pyproject.toml .ci/requirements.in -o $(LOCK)
+
+lock: $(STAMP) ## .ci/requirements.lock again, after a change of dependencies; versions that still fit stay
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check 'uv>=0.9'
+	@$(COMPILE)
+
+upgrade: $(STAMP) ## the same with the newest versions
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check 'uv>=0.9'
+	@$(COMPILE) --upgrade
+
+audit: $(STAMP) ## known vulnerabilities of what the lock names; asks PyPI for them, and fails where it does not answer
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check 'pip-audit>=2.9'
+	@$(BIN)/pip-audit --strict --disable-pip --require-hashes -r $(LOCK) || \
+		{ echo "make audit: there are advisories, or PyPI's JSON API did not tell: see above. It can't be done offline." >&2; exit 1; }
 
 clean: ## remove the environment, caches and development data
 	rm -rf $(VENV) .chatmesh .mypy_cache .ruff_cache .pytest_cache .hypothesis build dist *.egg-info

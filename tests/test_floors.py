@@ -50,6 +50,7 @@ SECLUDED = {"devbroker": {"errors", "kernel"}, "devmodel": {"errors"}}
 PURE = (
     "protocol",
     "errors.py",
+    "kernel/rates.py",
     "kernel/restarts.py",
     "broker/silence.py",
     "broker/storage.py",
@@ -102,6 +103,7 @@ PURE = (
     "operate/permissions.py",
     "operate/promises.py",
     "operate/rates.py",
+    "web/failures.py",
     "web/openapi.py",
     "client/answer.py",
     "identity/api_keys.py",

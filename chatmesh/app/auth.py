@@ -21,7 +21,7 @@ from chatmesh.identity import FetchedKeys, FixedKey, KeyFile, Links, SigningKeys
 from chatmesh.identity.links import SHARE
 from chatmesh.protocol.callers import Caller
 from chatmesh.telemetry import get_logger
-from chatmesh.web import EventTickets, Guard
+from chatmesh.web import EventTickets, FailedTries, Guard
 from chatmesh.web.origins import Origins
 
 log = get_logger("app")
@@ -59,18 +59,25 @@ def links(config: Config) -> Links | None:
 
 
 def guard(
-    broker: Broker, callers: Callers | None, links: Links | None = None, origins: Origins | None = None
+    broker: Broker,
+    callers: Callers | None,
+    links: Links | None = None,
+    origins: Origins | None = None,
+    *,
+    failures_per_minute: int | None = None,
 ) -> Guard | None:
     """What the server asks. `origins`: whose pages may bring a ticket; of our own only, without it."""
     if callers is None:
         return None
+    tries = FailedTries(failures_per_minute)
     if links is None:
-        return Guard(callers.identify, broker.ownership.is_theirs)
+        return Guard(callers.identify, broker.ownership.is_theirs, tries=tries)
     known = callers.knows if isinstance(callers, KeyFile) else _everybody
     return Guard(
         partial(_identify, callers, links),
         broker.ownership.is_theirs,
         EventTickets(links, broker.spent.spend, known, origins or Origins()),
+        tries,
     )
 
 

@@ -76,7 +76,9 @@ class Mesh:
             callers = None if auth.opens_metrics(config) else auth.callers(config)
             if isinstance(callers, KeyFile):
                 children.append(child("keys", callers))
-            children.append(child("server", self._probes(auth.guard(self.broker, callers))))
+            most = config.limits.failed_auth_per_minute
+            guard = auth.guard(self.broker, callers, failures_per_minute=most)
+            children.append(child("server", self._probes(guard)))
         return children
 
     def _broker(self) -> list[Child]:

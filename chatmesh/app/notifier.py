@@ -56,10 +56,10 @@ class Notifier(Service):
     def drain(self) -> None:
         self._draining.set()
 
-    def _send(self, text: str) -> None:
+    def _send(self, state: str) -> None:
         try:
             with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as out:
                 out.setblocking(False)
-                out.sendto(text.encode(), self._address)
+                out.sendto(state.encode(), self._address)
         except OSError as error:
-            log.warning("app.not_notified", said=text, error=str(error))
+            log.warning("app.not_notified", state=state, error=str(error))

@@ -84,7 +84,13 @@ def pod_tree(process: Process) -> tuple[list[Child], Server]:
     process.announce(beacon)
     callers = auth.callers(config)
     links = auth.links(config)
-    guard = auth.guard(broker, callers, links, parts.origins(config))
+    guard = auth.guard(
+        broker,
+        callers,
+        links,
+        parts.origins(config),
+        failures_per_minute=config.limits.failed_auth_per_minute,
+    )
     server = _server(process, hub, streams, roster, guard, links)
     keeper = RosterKeeper(broker.connection, broker.heartbeats, roster, subjects.WORKER_HEARTBEATS)
     children = [

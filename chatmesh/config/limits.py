@@ -11,6 +11,7 @@ from chatmesh.config.section import Count, Section
 Limit = Annotated[Count, Field(ge=1, le=1_000_000)]
 
 OF_CALLERS = (
+    "failed_auth_per_minute",
     "user_messages_per_minute",
     "tenant_messages_per_minute",
     "user_answers",
@@ -22,11 +23,16 @@ OF_CALLERS = (
 
 class LimitsConfig(Section):
     """null: no limit. What is refused gets a 429 (`rate_limited`, `too_many_answers`, `mesh_busy`,
-    `too_many_connections`) and counts in chatmesh_limited_total; an event stream is told to come back."""
+    `too_many_connections`, `too_many_failures`) and counts in chatmesh_limited_total; an event stream is told to come back,
+    but for the last."""
 
     connections_per_address: Limit | None = Field(
         default=None,
         description="Connections of one address to one pod; twice as many are cut. A proxy is one address.",
+    )
+    failed_auth_per_minute: Limit | None = Field(
+        default=None,
+        description="Bad keys, tokens and tickets of one address at one pod, before it is refused unseen. A proxy is one address.",
     )
     readers_per_session: Limit | None = Field(
         default=None, description="Event streams of one session at one pod."

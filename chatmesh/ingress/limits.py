@@ -11,8 +11,8 @@ from types import TracebackType
 from typing import Self
 
 from chatmesh.ingress.in_flight import Coming, InFlight
-from chatmesh.ingress.rates import Rates
 from chatmesh.ingress.shares import Load, may_have_another
+from chatmesh.kernel.rates import Rates
 from chatmesh.protocol.callers import Caller
 from chatmesh.protocol.messages import WorkflowRequest
 from chatmesh.protocol.tokens import Token

@@ -14,7 +14,7 @@ from typing import Any
 import orjson
 
 from chatmesh.errors import ProtocolError
-from chatmesh.protocol import jsontext
+from chatmesh.protocol import jsontext, sse
 
 DONE = b"data: [DONE]\n\n"
 
@@ -182,4 +182,4 @@ def _metadata(chunk: dict[str, Any]) -> dict[str, Any]:
 
 
 def _event(body: dict[str, Any]) -> bytes:
-    return b"data: %b\n\n" % orjson.dumps(body)
+    return sse.chunk(orjson.dumps(body))

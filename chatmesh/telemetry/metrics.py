@@ -64,7 +64,7 @@ http_stalled = Counter(
 limited = Counter(
     "chatmesh_limited_total",
     "What was past a limit of `limits`: `user_rate`, `tenant_rate`, `user_answers`, `tenant_answers`, "
-    "`busy_answers`, `address`, `session_readers`, `history`.",
+    "`busy_answers`, `address`, `failed_auth`, `session_readers`, `history`.",
     ["limit"],
 )
 

@@ -4,6 +4,7 @@ In: routes with handlers. Out: requests with bounded bodies, problem answers, ev
 without waiting.
 """
 
+from chatmesh.web.failures import FailedTries
 from chatmesh.web.guard import Guard, unknown_response, unknown_session
 from chatmesh.web.problem import Problem
 from chatmesh.web.request import (
@@ -25,6 +26,7 @@ __all__ = [
     "CROWDED",
     "EventSink",
     "EventTickets",
+    "FailedTries",
     "Guard",
     "NoSink",
     "Problem",

@@ -9,11 +9,12 @@ heads parsed so far, and `_messages`, those that wait for their turn. tests/web 
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Callable
 from typing import Any
 
 from aiohttp import StreamReader, web
-from aiohttp.http_exceptions import ContentEncodingError, LineTooLong
+from aiohttp.http_exceptions import ContentEncodingError, InvalidURLError, LineTooLong
 
 from chatmesh.protocol.tokens import new_correlation_id
 from chatmesh.telemetry import get_logger, metrics
@@ -23,6 +24,9 @@ from chatmesh.web.reaper import Reaper
 from chatmesh.web.request import STANDING_HEADERS, problem_response, unsupported_encoding
 
 log = get_logger("web")
+
+_EXCERPT = re.compile(r"""\n|:?\s+(b|bytearray\(b)?['"]""")
+"""Where the parser begins to quote what was sent."""
 
 
 class Connection(web.RequestHandler):
@@ -219,7 +223,7 @@ class Connection(web.RequestHandler):
             metrics.errors.labels("web", "protocol").inc()
             log.error("web.protocol_failed", request_id=request_id, exc_info=exc)
         else:
-            log.debug("web.bad_http", request_id=request_id, error=message)
+            log.debug("web.bad_http", request_id=request_id, error=problem.detail)
         metrics.http_requests.labels("unknown", problem.status).inc()
         response = problem_response(problem, request_id)
         # No route was looked for, so the application's signal, which adds these elsewhere, does not run.
@@ -243,9 +247,16 @@ def _problem_of(status: int, exc: BaseException | None, message: str | None) -> 
         return Problem(431, "head_too_large", f"A line of the request's head may have {limit} bytes at most.")
     if isinstance(exc, ContentEncodingError):
         return unsupported_encoding("one that is not installed")
-    # The parser's text goes on with an excerpt and a pointer to the byte; the first line says what is wrong.
-    what = (message or "").strip().partition("\n")[0].rstrip(":")
-    return Problem(400, "bad_http", f"This is no HTTP request: {what[:200]}")
+    return Problem(400, "bad_http", f"This is no HTTP request: {_wrong(exc, message)}")
+
+
+def _wrong(exc: BaseException | None, message: str | None) -> str:
+    """In the parser's words, and nothing of what was sent: a ticket or a token may stand in there."""
+    if isinstance(exc, InvalidURLError):
+        return "Invalid address"
+    # The text goes on with an excerpt and a pointer to the byte, on the same line or on the next ones.
+    what = _EXCERPT.split((message or "").strip(), maxsplit=1)[0]
+    return what.rstrip(": ")[:200]
 
 
 def _late_answer() -> bytes:

@@ -35,8 +35,10 @@ def _guarded(operation: Operation, access: Access) -> Operation:
     """With what is answered to those who may not, where callers are told apart."""
     if access is Access.OPEN:
         return operation
-    more = {401: ("unauthenticated",), 403: ("missing_scope",)}
-    return replace(operation, problems={**more, **operation.problems}, is_guarded=True)
+    problems = dict(operation.problems)
+    for status, code in ((401, "unauthenticated"), (403, "missing_scope"), (429, "too_many_failures")):
+        problems[status] = (*problems.get(status, ()), code)
+    return replace(operation, problems=problems, is_guarded=True)
 
 
 def openapi_route(routes: Sequence[Route]) -> Route:

@@ -14,8 +14,11 @@ from chatmesh.protocol.callers import ANYBODY, Access, Caller
 from chatmesh.protocol.openai_ids import read_response_id
 from chatmesh.protocol.tokens import Token, is_token
 from chatmesh.telemetry import get_logger, metrics
+from chatmesh.web.connection import Connection
+from chatmesh.web.failures import FailedTries
 from chatmesh.web.problem import Problem
 from chatmesh.web.request import Request
+from chatmesh.web.tickets import PARAMETER
 
 log = get_logger("web")
 
@@ -50,15 +53,22 @@ def unknown_response() -> Problem:
 class Guard:
     """Nothing but what it asks."""
 
-    def __init__(self, identify: Identify, owns: Owns, tickets: Tickets | None = None) -> None:
+    def __init__(
+        self,
+        identify: Identify,
+        owns: Owns,
+        tickets: Tickets | None = None,
+        tries: FailedTries | None = None,
+    ) -> None:
         self._identify = identify
         self._owns = owns
         self._tickets = tickets
+        self._tries = tries if tries is not None else FailedTries(None)
 
     async def admit(self, request: Request, access: Access, *, by_ticket: bool, is_checked: bool) -> Caller:
         """The request's caller, who may do what the route does, in the session that the path names. `is_checked`: the
         handler sees to that last part itself. Problem 401 `unauthenticated`, 403 `missing_scope` or `origin_not_allowed`, 404,
-        503 `broker_away`."""
+        429 `too_many_failures`, 503 `broker_away`."""
         if access is Access.OPEN:
             return ANYBODY
         caller = await self._caller(request, by_ticket=by_ticket)
@@ -71,6 +81,19 @@ class Guard:
         return caller
 
     async def _caller(self, request: Request, *, by_ticket: bool) -> Caller:
+        """Who it is, unless too many tries from its address failed lately."""
+        address, brought = _address_of(request), _brought(request, by_ticket=by_ticket)
+        self._tries.check(address, brought)
+        try:
+            caller = await self._known(request, by_ticket=by_ticket)
+        except Problem as problem:
+            if problem.status == 401:
+                self._tries.failed(address, brought)
+            raise
+        self._tries.proved(brought)
+        return caller
+
+    async def _known(self, request: Request, *, by_ticket: bool) -> Caller:
         try:
             if by_ticket and self._tickets is not None:
                 ticketed = await self._tickets.admit(request)
@@ -112,6 +135,16 @@ def credential_of(request: Request) -> str:
     if len(text) > MAX_CREDENTIAL or not text.isascii() or not text.isprintable():
         raise _unauthenticated("This is no key and no token.")
     return text
+
+
+def _brought(request: Request, *, by_ticket: bool) -> str:
+    """Whatever it proves itself with, good or not."""
+    ticket: str = request.query.get(PARAMETER, "") if by_ticket else ""
+    return ticket or request.headers.get("Authorization", "") or request.headers.get("x-api-key", "")
+
+
+def _address_of(request: Request) -> str:
+    return request.protocol.address if isinstance(request.protocol, Connection) else ""
 
 
 def _session_of(request: Request) -> tuple[Token | None, Callable[[], Problem]]:

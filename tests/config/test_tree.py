@@ -59,7 +59,7 @@ auth:
 sealing: {key_ring: null, accept_clear: false}
 sse: {keepalive_seconds: 15, max_buffer_bytes: 262144, max_connections: 10000, write_timeout_seconds: 30}
 limits:
-  {connections_per_address: null, readers_per_session: null, history_messages: 10000, user_messages_per_minute: null, tenant_messages_per_minute: null, user_answers: null, tenant_answers: null, busy_answers: null}
+  {connections_per_address: null, failed_auth_per_minute: null, readers_per_session: null, history_messages: 10000, user_messages_per_minute: null, tenant_messages_per_minute: null, user_answers: null, tenant_answers: null, busy_answers: null}
 sessions: {on_busy: queue, queue_limit: 100, history_turns: 50, history_tokens: 32000}
 worker:
   {concurrency: 64, ack_wait_seconds: 3, max_attempts: 5, drain_seconds: 30, max_parked: 1024, holder_timeout_seconds: 0.5, fenced: true}

@@ -170,11 +170,11 @@ async def httpx_source(url: str) -> AsyncIterator[Source]:
 
 
 @asynccontextmanager
-async def node_source(programs: Path, directory: Path, url: str) -> AsyncIterator[Source]:
-    """npm's `eventsource`, in a process of its own."""
+async def node_source(programs: Path, directory: Path, url: str, *way: str) -> AsyncIterator[Source]:
+    """npm's `eventsource`, in a process of its own. `way`: a function of fetches.mjs, and what it is called with."""
     own = Path(tempfile.mkdtemp(prefix="source-", dir=directory))  # a test may have several
     output, errors = own / "out", own / "err"
-    command = [NODE, "source.mjs", url]
+    command = [NODE, "source.mjs", url, *way]
     child = Child(command, stdout=output, stderr=errors, cwd=programs)
 
     async def look() -> list[dict[str, Any]]:

@@ -199,7 +199,7 @@ REFUSED: list[tuple[dict[str, Any], type[openai.APIStatusError], str]] = [
         openai.UnprocessableEntityError,
         "unsupported",
     ),
-    ({"extra_headers": {"X-Session-Id": "a.>"}}, openai.UnprocessableEntityError, "invalid"),
+    ({"extra_headers": {"X-Session-Id": "a.>"}}, openai.UnprocessableEntityError, "invalid_id"),
 ]
 
 

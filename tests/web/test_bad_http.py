@@ -6,6 +6,7 @@ import gzip
 import inspect
 import logging
 import zlib
+from typing import Any
 
 import pytest
 from aiohttp import web
@@ -193,3 +194,37 @@ def test_aiohttp_still_has_the_methods_that_a_connection_overrides(name: str) ->
 
 def test_aiohttp_still_counts_heads_and_queues_them() -> None:
     assert {"_request_count", "_messages"} <= set(web.RequestHandler.__slots__)
+
+
+SECRET = b"s3cret-of-a-ticket"
+QUOTED = {
+    "query": b"GET /ok?ticket=%b\x0b HTTP/1.1\r\n",
+    "version": b"GET /ok?ticket=%b HTTP/9.9 \r\n",
+    "method": b"GET\x0b /ok?ticket=%b HTTP/1.1\r\n",
+    "header": b"GET /ok HTTP/1.1\r\nCookie: %b\x00\r\n",
+    "name of a header": b"GET /ok HTTP/1.1\r\nAuthorization : %b\r\n",
+    "line without a colon": b"GET /ok HTTP/1.1\r\n%b\r\n",
+    "address": b"GET http://[%b HTTP/1.1\r\n",
+    "port": b"GET http://x:%b/ok HTTP/1.1\r\n",
+    "length": b"POST /ok HTTP/1.1\r\nContent-Length: %b\r\n",
+    "coding": b"POST /ok HTTP/1.1\r\nTransfer-Encoding: %b\r\n",
+    "long address": b"GET /ok?ticket=%b" + b"x" * 9000 + b" HTTP/1.1\r\n",
+    "long header": b"GET /ok HTTP/1.1\r\nX-Api-Key: %b" + b"x" * 9000 + b"\r\n",
+    "two hosts": b"GET /ok?ticket=%b HTTP/1.1\r\nHost: y\r\n",
+}
+
+
+async def test_nothing_of_what_is_no_http_is_in_the_log_or_the_answer(
+    logs: list[Any], caplog: pytest.LogCaptureFixture
+) -> None:
+    """A ticket stands in the address, a token in a header, and the parser quotes both."""
+    async with serving() as served:
+        for name, sent in QUOTED.items():
+            wire = await served.connect(sent % SECRET + b"Host: x\r\n\r\n")
+            reply = await wire.reply()
+            await wire.close()
+            assert 400 <= reply.status < 500, name
+            assert SECRET not in reply.body, name
+    assert sum(line["event"] == "web.bad_http" for line in logs) >= len(QUOTED) - 2
+    assert SECRET.decode() not in str(logs)
+    assert SECRET.decode() not in caplog.text

@@ -26,11 +26,16 @@ def session_of(headers: Mapping[str, str], body: ChatRequest) -> Token | None:
     ]
     for name, text in places:
         if text:
-            try:
-                return token(text, name)
-            except ProtocolError as error:
-                raise Problem(422, "invalid_id", str(error), more={"param": name}) from error
+            return named(text, name)
     return None
+
+
+def named(text: str, place: str) -> Token:
+    """The session that a client names at that place. Problem 422 `invalid_id`."""
+    try:
+        return token(text, place)
+    except ProtocolError as error:
+        raise Problem(422, "invalid_id", str(error), more={"param": place}) from error
 
 
 def _open_webui_chat(text: str | None) -> str | None:

@@ -33,7 +33,14 @@ CREATE = Operation(
         **ADMISSION,
         400: (*ADMISSION[400], "invalid_value"),
         404: ("unknown_response", "unknown_session", "model_not_found"),
-        422: ("invalid", "unsupported", "idempotency_conflict", "session_busy", "history_too_long"),
+        422: (
+            "invalid_id",
+            "invalid",
+            "unsupported",
+            "idempotency_conflict",
+            "session_busy",
+            "history_too_long",
+        ),
         504: ("acceptance_unknown", "answer_unfinished"),
     },
     [

@@ -226,7 +226,8 @@ class Responses:
 
     async def _session(self, http: Request, body: CreateResponse, key: str | None) -> Token:
         """The previous response's, the one that is named, or a new one; with a key the same new one each time."""
-        named = http.headers.get(caller.SESSION) or (body.metadata or {}).get("session_id")
+        place = caller.SESSION if http.headers.get(caller.SESSION) else "metadata.session_id"
+        named = http.headers.get(caller.SESSION) or (body.metadata or {}).get("session_id") or None
         if body.previous_response_id is not None:
             ids = read_response_id(body.previous_response_id)
             if ids is None:
@@ -240,7 +241,7 @@ class Responses:
                 raise unsupported("previous_response_id", f"it is of another session than {named!r:.80}")
             return ids[0]
         if named is not None:
-            return token(named, "session_id")
+            return caller.named(named, place)
         if key is not None:
             who = http[CALLER]
             # Two people's equal keys are two sessions.

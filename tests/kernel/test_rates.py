@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chatmesh.ingress import rates
-from chatmesh.ingress.rates import Rates
+from chatmesh.kernel import rates
+from chatmesh.kernel.rates import Rates
 
 
 def allowed(bucket: Rates, key: str, now: float) -> bool:
