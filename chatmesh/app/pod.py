@@ -173,7 +173,7 @@ def _server(
         *probe_routes(
             lambda: process.is_ready, lambda: process.status, open_metrics=auth.opens_metrics(config)
         ),
-        *page_routes(),
+        *page_routes(is_development=config.nats.embedded),
     ]
     routes.append(openapi_route(routes))
     # Half of the time is for saying it, the other for those who take it slowly.

@@ -198,7 +198,7 @@ def test_origin_or_host_that_no_browser_would_send_is_refused(key: str, value: s
 
 async def test_pages_may_load_nothing_from_elsewhere_and_be_framed_by_nobody(broker: Broker) -> None:
     async with running(broker.url) as mesh, client_of(mesh) as client:
-        for path in ("/", "/page/page.js"):
+        for path in ("/", "/page/page.js", "/client.js", "/client/source.js"):
             headers: Any = (await client.get(path)).headers
             policy = headers["Content-Security-Policy"].split("; ")
             assert {"default-src 'none'", "script-src 'self'", "frame-ancestors 'none'"} <= set(policy)
