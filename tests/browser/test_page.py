@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from itertools import pairwise
 from typing import Any
 
@@ -11,30 +11,16 @@ import pytest
 
 from tests.browser.chat import Chat
 from tests.browser.chromium import Chromium
+from tests.browser.conftest import PACE
 from tests.support.processes import Process, free_port
 from tests.support.waiting import eventually
 
 pytestmark = pytest.mark.browser
 
-# 100 tokens in four seconds: long enough to reload in between on a slow machine.
-PACE = ("--set", "demo.tokens_per_second=25")
 COUNTED = " ".join(str(number) for number in range(1, 101))
 
 
 _LEFT = "(document.documentElement.scrollHeight - innerHeight - scrollY)"
-
-
-@pytest.fixture
-async def server(chatmesh: Callable[..., Process]) -> str:
-    """The URL of a chatmesh of this test alone."""
-    process = chatmesh("dev", "--ephemeral", "--port", "0", *PACE)
-    return (await process.wait_for_line(r"Chat page\s+(http://\S+)/"))[1]
-
-
-@pytest.fixture
-async def http() -> AsyncIterator[aiohttp.ClientSession]:
-    async with aiohttp.ClientSession() as session:
-        yield session
 
 
 async def told(http: aiohttp.ClientSession, server: str, session_id: str) -> list[tuple[str, str]]:
@@ -166,6 +152,7 @@ async def test_refused_message_says_why_and_comes_back_into_the_composer(
     chromium: Chromium, server: str
 ) -> None:
     chat = await Chat.open(chromium, server)
+    await chat.choose("echo")  # once it can be chosen, all that is served is in the picker
     await chat.tab.evaluate("model.append(new Option('oracle', 'oracle'))")
     await chat.choose("oracle")
     await chat.send("Will it rain?")

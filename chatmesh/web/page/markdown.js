@@ -15,6 +15,8 @@ const ENTITY = /&(?:#\d{1,7}|#x[0-9a-f]{1,6}|[a-z][a-z0-9]{1,31});/gi;
 export class Markdown {
   #element;
   #onBlock;
+  #level = 2; // of the last heading; the answer itself has one of this level
+  #held = ""; // a CR may be half of a CRLF
   #rest = ""; // the text of the blocks that are not settled
   #shown = []; // those blocks: {raw, node, update}
   #frame = null;
@@ -25,7 +27,9 @@ export class Markdown {
   }
 
   add(text) {
-    this.#rest += text;
+    const all = this.#held + text;
+    this.#held = all.endsWith("\r") ? "\r" : "";
+    this.#rest += all.slice(0, all.length - this.#held.length).replace(/\r\n?/g, "\n");
     // A page that nobody sees gets no frames; it is drawn when it is looked at.
     this.#frame ??= requestAnimationFrame(() => this.draw());
   }
@@ -39,7 +43,8 @@ export class Markdown {
   }
 
   clear() {
-    this.#rest = "";
+    this.#rest = this.#held = "";
+    this.#level = 2;
     this.#shown = [];
     this.#element.replaceChildren();
   }
@@ -47,8 +52,9 @@ export class Markdown {
   draw() {
     cancelAnimationFrame(this.#frame);
     this.#frame = null;
-    const tokens = new Lexer(OPTIONS).lex(this.#rest.replace(/\r\n?/g, "\n"));
+    const tokens = new Lexer(OPTIONS).lex(this.#rest);
     const blocks = tokens.filter(({ type }) => type !== "space" && type !== "def");
+    levelled(blocks, this.#level);
     blocks.forEach((token, index) => this.#show(token, index));
     for (const { node } of this.#shown.splice(blocks.length)) node.remove();
     this.#settle(tokens, blocks);
@@ -75,8 +81,29 @@ export class Markdown {
     const last = blocks.at(-UNSETTLED - 1);
     if (last === undefined) return;
     const settled = tokens.slice(0, tokens.indexOf(last) + 1);
-    this.#rest = tokens.slice(settled.length).map(({ raw }) => raw).join("");
+    const end = endOf(settled, this.#rest);
+    if (end < 0) return;
+    this.#level = settled.findLast(({ type }) => type === "heading")?.level ?? this.#level;
+    this.#rest = this.#rest.slice(end);
     for (const { node } of this.#shown.splice(0, blocks.length - UNSETTLED)) this.#onBlock(node.textContent);
+  }
+}
+
+/** Where the last of these ends in the text; -1 where that can't be said. What the lexer says of a list has lost the space behind it. */
+function endOf(tokens, text) {
+  let end = 0;
+  for (const { raw } of tokens) {
+    const begin = text.indexOf(raw, end);
+    if (begin < 0) return -1;
+    end = begin + raw.length;
+  }
+  return end;
+}
+
+/** Headings below each other without a step left out, whatever the model begins with: people jump from one to the next. */
+function levelled(blocks, level) {
+  for (const token of blocks) {
+    if (token.type === "heading") level = token.level = Math.min(token.depth + 2, level + 1, 6);
   }
 }
 
@@ -93,8 +120,7 @@ function made(token) {
 function block(token) {
   switch (token.type) {
     case "heading":
-      // The page and each answer have a heading above these.
-      return make(`h${Math.min(6, token.depth + 2)}`, inline(token.tokens));
+      return make(`h${token.level ?? 3}`, inline(token.tokens)); // in a quotation or a list all are alike
     case "hr":
       return make("hr");
     case "blockquote":
