@@ -5,15 +5,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import hashlib
+from collections.abc import Callable, Iterator
 from importlib.resources import files
 from importlib.resources.abc import Traversable
 
 from aiohttp import web
 
+from chatmesh.errors import CapacityError
 from chatmesh.protocol.callers import Access
 from chatmesh.web.openapi import Answer, Operation
-from chatmesh.web.request import Request, Response
+from chatmesh.web.problem import Problem
+from chatmesh.web.request import Request, Response, json_response
 from chatmesh.web.server import Handler, Route
 
 _TYPES = {
@@ -47,19 +50,33 @@ _HEADERS = {
 }
 
 
-def page_routes(*, is_development: bool = False) -> list[Route]:
-    """`/` and `/client.js`, and the files that they name. `is_development`: the page shows what helps to try things out."""
+def page_routes(*, is_development: bool = False, fell: Callable[[], None] | None = None) -> list[Route]:
+    """`/` and `/client.js`, and the files that they name. `is_development`: the page shows what helps to try things out.
+    `fell` kills the worker of this process, and raises CapacityError where it was done too often."""
     page, client = files("chatmesh.web").joinpath("page"), files("chatmesh.web").joinpath("client")
     index = page.joinpath("index.html").read_bytes()
     if is_development:
-        index = index.replace(b"<html ", b"<html data-development ", 1)
+        shown = b"plug" if fell is None else b"plug worker"
+        index = index.replace(b"<html ", b'<html data-development="%b" ' % shown, 1)
     return [
+        *([] if fell is None else [_killing(fell)]),
         _route("/", index, "html", PAGE),
         _route("/client.js", client.joinpath("client.js").read_bytes(), "js", CLIENT),
         _route("/client.d.ts", client.joinpath("client.d.ts").read_bytes(), "ts", TYPES),
         *_folder("/client/", client.joinpath("client")),
         *_folder("/page/", page),
     ]
+
+
+def _killing(fell: Callable[[], None]) -> Route:
+    async def kill(_request: Request) -> Response:
+        try:
+            fell()
+        except CapacityError as error:
+            raise Problem(429, "rate_limited", str(error), retry_after_seconds=60) from error
+        return json_response({"status": "killed"}, status=202)
+
+    return Route("POST", "/dev/worker/kill", kill, access=Access.OPERATE)
 
 
 def _folder(prefix: str, folder: Traversable) -> Iterator[Route]:
@@ -77,7 +94,15 @@ def _route(path: str, body: bytes, ending: str, operation: Operation | None = No
 
 
 def _serve(body: bytes, ending: str) -> Handler:
-    async def handler(_request: Request) -> Response:
-        return web.Response(body=body, content_type=_TYPES[ending], charset="utf-8", headers=_HEADERS)
+    etag = hashlib.sha256(body).hexdigest()[:32]
+
+    async def handler(request: Request) -> Response:
+        known = {each.value for each in request.if_none_match or ()}
+        if etag in known:
+            response = web.Response(status=304, headers=_HEADERS)
+        else:
+            response = web.Response(body=body, content_type=_TYPES[ending], charset="utf-8", headers=_HEADERS)
+        response.etag = etag
+        return response
 
     return handler

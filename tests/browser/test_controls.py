@@ -14,6 +14,7 @@ from tests.auth.support import add_key
 from tests.browser.chat import Chat
 from tests.browser.chromium import Chromium, Tab
 from tests.browser.conftest import PACE
+from tests.docs.pages import page
 from tests.support.node import installed
 from tests.support.processes import Process
 from tests.support.waiting import eventually
@@ -241,6 +242,19 @@ async def test_plug_that_is_pulled_loses_nothing(chromium: Chromium, server: str
     assert chat.tab.errors == []
 
 
+async def test_worker_that_is_killed_in_mid_answer_goes_on_behind_what_was_shown(
+    chromium: Chromium, server: str, http: aiohttp.ClientSession
+) -> None:
+    chat = await counting(chromium, server)
+    await click(chat.tab, "#plug button:nth-of-type(2)")
+    (shown,) = await chat.wait_done()
+    assert shown["answer"] == " ".join(str(number) for number in range(1, 101))
+    await wait(chat.tab, f"{COUNTER} === 'chunks 1–101, lost 0, repeated 0'")
+    async with http.get(f"{server}/v1/sessions/{await chat.session_id}/messages") as response:
+        assert (await response.json())["messages"][1]["attempt"] == 2
+    assert chat.tab.errors == []
+
+
 async def test_two_tabs_have_one_connection_and_it_goes_on_when_either_is_closed(
     chromium: Chromium, server: str, http: aiohttp.ClientSession
 ) -> None:
@@ -361,6 +375,21 @@ async def violations(tab: Tab) -> list[str]:
     """What axe-core says against the page as it is now."""
     found: list[dict[str, Any]] = await tab.evaluate("axe.run().then(({ violations }) => violations)")
     return [f"{each['id']}: {[node['html'] for node in each['nodes']]}" for each in found]
+
+
+async def test_snippet_of_the_docs_shows_the_answer(chromium: Chromium, server: str) -> None:
+    (snippet,) = page("docs/browser.md").blocks("js client")
+    told, *rest = snippet.splitlines()
+    program = "\n".join(
+        [told.replace("import", "const").replace(' from "', ' = await import("').replace('";', '");'), *rest]
+    )
+    tab = await chromium.open(server)
+    await wait(tab, f"{PILL} === 'live'")
+    texts = await tab.evaluate(
+        f"(async () => {{ const texts = []; const console = {{ log: (text) => texts.push(text) }};\n{program}\nreturn texts }})()"
+    )
+    assert texts[-1] == "one two three"
+    assert tab.errors == []
 
 
 HARD = """\

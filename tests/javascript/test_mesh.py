@@ -206,3 +206,21 @@ async def test_callers_who_are_not_the_same_share_nothing(broker: Broker) -> Non
     ):
         await program.says(lambda: all(program.heard("link", tab=tab) for tab in range(4)))
         await here.has_readers(3)
+
+
+@pytest.mark.slow
+async def test_tab_that_is_slow_holds_up_no_other_and_loses_nothing(broker: Broker) -> None:
+    many = 12_000
+    async with (
+        world(broker) as here,
+        running(
+            "follow", here.url, tabs=2, slowly=1, **SHARED
+        ) as program,  # the first one, which reads for both
+    ):
+        await program.says(lambda: all(program.heard("link", tab=tab) for tab in range(2)))
+        await post(here.http, "s", model="count", max_tokens=many)
+        await program.says(lambda: whole(program, 1))
+        assert not whole(program, 0)
+        await program.says(lambda: whole(program, 0))
+    for tab in range(2):
+        assert program.ids(tab) == list(range(many + 1))

@@ -173,6 +173,8 @@ export class Chatmesh {
   constructor(options?: Options);
   /** Throws TypeError where the id is none: 1 to 128 of A-Z, a-z, 0-9, _ and -. */
   session(id: string): Session;
+  /** Any other call of the API, `{method, body, signal}`: the body of its answer. It is repeated like all of them. */
+  call(path: string, options?: Signalled & { method?: string; body?: unknown }): Promise<unknown>;
   /** Names of the models that are served now. */
   models(options?: Signalled): Promise<string[]>;
   /** The caller's sessions, in the order of their ids. */

@@ -1,5 +1,7 @@
 // The caller's key, where the server asks for one: kept until the tab is closed, and sent to this server only.
 
+import { inTab } from "/page/kept.js";
+
 const NAME = "chatmesh.key";
 
 export class Key {
@@ -11,7 +13,7 @@ export class Key {
   }
 
   get value() {
-    return sessionStorage.getItem(NAME) ?? "";
+    return inTab.get(NAME) ?? "";
   }
 
   /** Asks for another one, `reason` being why, and begins the page anew with it. Never resolves. */
@@ -26,7 +28,7 @@ export class Key {
     this.#dialog.querySelector(".reason").textContent = this.value === "" ? "" : reason;
     form.addEventListener("submit", (event) => {
       event.preventDefault();
-      sessionStorage.setItem(NAME, form.elements.key.value.trim());
+      inTab.set(NAME, form.elements.key.value.trim());
       location.reload();
     });
     this.#dialog.addEventListener("cancel", (event) => event.preventDefault()); // there is nothing behind it

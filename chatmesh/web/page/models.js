@@ -1,5 +1,7 @@
 // The picker of models: what is served now, and the one that was chosen here before.
 
+import { forGood } from "/page/kept.js";
+
 const NAME = "chatmesh.model";
 
 export class Models {
@@ -9,7 +11,7 @@ export class Models {
   constructor(mesh, select) {
     this.#mesh = mesh;
     this.#select = select;
-    select.addEventListener("change", () => remember("setItem", NAME, select.value));
+    select.addEventListener("change", () => forGood.set(NAME, select.value));
     select.addEventListener("focus", () => this.load().catch(() => {})); // what is shown stays
   }
 
@@ -23,16 +25,8 @@ export class Models {
     const served = (await this.#mesh.models()).filter((name) => !name.includes("*"));
     const names = ["", ...served];
     if (names.join() === Array.from(this.#select.options, ({ value }) => value).join()) return;
-    const wanted = this.#select.value || remember("getItem", NAME);
+    const wanted = this.#select.value || forGood.get(NAME);
     this.#select.replaceChildren(...names.map((name) => new Option(name || "Default model", name)));
     if (names.includes(wanted)) this.#select.value = wanted;
-  }
-}
-
-function remember(method, ...values) {
-  try {
-    return localStorage[method](...values);
-  } catch {
-    return null; // a browser that keeps nothing
   }
 }

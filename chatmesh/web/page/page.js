@@ -35,7 +35,7 @@ const pill = new Pill(byId("pill"));
 const sessions = new Sessions(mesh, chats.querySelector("ul"), id);
 const conversation = new Conversation(log, byId("turn"), { stop, again, speak, change });
 const stream = session.follow({ history: true, isNew: history.state?.isNew === true });
-const plug = new Plug(byId("plug"), () => stream.cut());
+const plug = new Plug(byId("plug"), () => stream.cut(), () => mesh.call("/dev/worker/kill", { method: "POST" }));
 const goToEnd = followEnd(log, composer);
 const tabs = new BroadcastChannel(`chatmesh said ${id}`); // what one tab has said the others show before it is answered
 

@@ -1,14 +1,19 @@
-// In development: break the connection, and see that nothing is lost and nothing comes twice.
+// In development: break the connection or kill the worker, and see that nothing is lost and nothing comes twice.
 
 export class Plug {
   #element;
   #count;
 
-  constructor(element, pull) {
+  /** `pull()` breaks the connection, `kill()` the worker; it may throw. */
+  constructor(element, pull, kill) {
     this.#element = element;
     this.#count = element.querySelector(".count");
-    element.querySelector("button").addEventListener("click", pull);
-    element.hidden = !("development" in document.documentElement.dataset);
+    const offered = (document.documentElement.dataset.development ?? "").split(" ");
+    const [plug, worker] = element.querySelectorAll("button");
+    plug.addEventListener("click", pull);
+    worker.addEventListener("click", () => kill().catch((error) => (this.#count.textContent = error.message)));
+    element.hidden = !offered.includes("plug");
+    worker.hidden = !offered.includes("worker");
   }
 
   /** What came of an answer, as a Stream counts it. */

@@ -1,5 +1,7 @@
 // The list of the caller's sessions: what was said last in each, the newest first.
 
+import { inTab } from "/page/kept.js";
+
 const MOST = 500; // looked at
 const SHOWN = 50;
 const TITLE = "chatmesh.title."; // in sessionStorage: the next one at this browser may be somebody else
@@ -29,7 +31,7 @@ export class Sessions {
     const [row, link, title, when] = ["li", "a", "span", "time"].map((name) => document.createElement(name));
     link.href = `/?session=${id}`;
     if (id === this.#current) link.setAttribute("aria-current", "page");
-    title.textContent = sessionStorage.getItem(TITLE + last) ?? id;
+    title.textContent = inTab.get(TITLE + last) ?? id;
     if (at) {
       when.dateTime = at;
       when.textContent = ago(Date.parse(at) - Date.now());
@@ -40,15 +42,15 @@ export class Sessions {
   }
 
   async #title({ session_id: id, last_message_id: last }) {
-    const known = sessionStorage.getItem(TITLE + last);
+    const known = inTab.get(TITLE + last);
     if (known !== null || last === null) return known ?? id;
     try {
       const { message } = await this.#mesh.session(id).message(last);
       const title = message.trim().replace(/\s+/g, " ").slice(0, 120) || id;
-      sessionStorage.setItem(TITLE + last, title);
+      inTab.set(TITLE + last, title);
       return title;
     } catch {
-      return id; // erased meanwhile, or no room to keep it
+      return id; // erased meanwhile
     }
   }
 }

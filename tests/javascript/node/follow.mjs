@@ -22,7 +22,7 @@ async function open(tab) {
   try {
     for await (const event of stream) {
       tell({ tab, ...event, position: stream.position, count: event.chunk && stream.count(event.chunk.message_id) });
-      if (settings.slowly) await new Promise((resume) => setTimeout(resume, settings.slowly));
+      if (settings.slowly && tab === 0) await new Promise((resume) => setTimeout(resume, settings.slowly));
     }
     tell({ tab, type: "end" });
   } catch (error) {

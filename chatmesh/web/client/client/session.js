@@ -32,6 +32,11 @@ export class Chatmesh {
     return new Session(id, this.#caller, this.#options);
   }
 
+  /** Any other call: the body of its answer. */
+  call(path, options) {
+    return this.#caller.json(path, options);
+  }
+
   /** Names of the models that are served now. */
   async models(options) {
     const { data } = await this.#caller.json("/v1/models", options);
