@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from tests.client.scripted import answer, pods, stream, torn
-from tests.javascript.programs import Program, running
+from tests.javascript.programs import PATIENCE_SECONDS, Program, running
+from tests.support.waiting import eventually
 
 SOON = "retry: 1\n\n"
 PROBLEM = {"code": "unknown_session", "detail": "Nobody has said anything in this session."}
@@ -77,16 +78,26 @@ async def test_status_of_somebody_in_between_passes_by(status: int) -> None:
 
 
 @pytest.mark.slow
-async def test_retry_after_is_waited_for() -> None:
-    busy = answer(503, {"code": "not_ready"}, Retry_After="60")
+@pytest.mark.parametrize(
+    "told",
+    [
+        answer(503, {"code": "not_ready"}, Retry_After="60"),
+        stream("retry: 60000\nid: p0\n\n"),
+        torn("retry: 60000\nid: p0\n\n", chunk(0, "a")),
+    ],
+    ids=["Retry-After", "end", "cut"],
+)
+async def test_it_waits_as_long_as_it_was_told(told: bytes) -> None:
+    # Another one is told to wait for longer than anybody would by himself, and for less than that.
+    other_told = stream("retry: 1500\nid: p0\n\n")
     async with (
-        pods([busy, stream(final(0, ""), hold=True)]) as (pod,),
-        running("follow", pod.url) as program,
-        running("follow", pod.url) as other,
+        pods([told, other_told, stream(final(1, "a"), hold=True)]) as (pod,),
+        running("follow", pod.url),
     ):
-        # Both asked within one second: whoever was told to wait for a minute has not come back when the other one has all.
-        await program.says(lambda: ended(program) or ended(other))
-    assert [len(each.lines) > 1 for each in (program, other)].count(True) == 1
+        await eventually(lambda: pod.asked, timeout=PATIENCE_SECONDS)
+        async with running("follow", pod.url) as other:
+            await other.says(lambda: ended(other))
+        assert len(pod.asked) == 3
 
 
 @pytest.mark.slow

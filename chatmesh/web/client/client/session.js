@@ -148,7 +148,8 @@ export class Session {
   async #channelName(beginning) {
     const token = await this.#caller.token();
     const who = token === "" ? "" : await fingerprint(token);
-    return who === null ? null : `chatmesh ${this.#caller.base}${this.#path} ${beginning.from ?? ""} ${who}`;
+    // The number is that of what tabs say to each other: a tab may be older than the server's last update.
+    return who === null ? null : `chatmesh 1 ${this.#caller.base}${this.#path} ${beginning.from ?? ""} ${who}`;
   }
 }
 

@@ -79,7 +79,7 @@ export class Source {
       return (await finalWord(response)) ?? undefined;
     } catch (error) {
       if (error instanceof RangeError || error.name === "ChatmeshError") return error;
-      this.#failures += 1; // no network, or cut
+      if (!this.#isUp) this.#failures += 1; // no network; one that was cut waits as long as it was told
       return undefined;
     } finally {
       watchdog.rest();
