@@ -269,6 +269,33 @@ async def test_two_tabs_have_one_connection_and_it_goes_on_when_either_is_closed
     assert second.tab.errors == []
 
 
+async def test_page_on_plain_http_away_from_this_machine_has_a_connection_for_each_tab(
+    chromium: Chromium, server: str, http: aiohttp.ClientSession
+) -> None:
+    first = await Chat.open(chromium, server)
+    address = f"{server}/?session={await first.session_id}"
+    tabs = [await chromium.open("about:blank"), await chromium.open("about:blank")]
+    await first.tab.call("Page.close")
+    for tab in tabs:
+        # What browsers keep from a page that came in clear.
+        await tab.run_first(
+            "for (const name of ['locks', 'clipboard']) Object.defineProperty(Navigator.prototype, name, { value: undefined });"
+            "Object.defineProperty(Crypto.prototype, 'subtle', { value: undefined });"
+        )
+        await tab.go(address)
+        await wait(tab, f"{PILL} === 'live'")
+    chat, other = Chat(tabs[0]), Chat(tabs[1])
+    await chat.choose("echo")
+    await chat.send("in clear")
+    assert (await chat.wait_done())[0]["answer"] == (await other.wait_done())[0]["answer"] == "in clear"
+    assert await readers(http, server) == 2
+    await chat.tab.evaluate(
+        "document.execCommand = (name) => (window.copied = [name, document.activeElement.value])"
+    )
+    await click(chat.tab, ".foot .copy")
+    await wait(chat.tab, "window.copied?.join() === 'copy,in clear'")
+
+
 async def test_chats_are_listed_by_what_was_said_last(chromium: Chromium, server: str) -> None:
     for words in ("the older one", "the newer one"):
         chat = await Chat.open(chromium, server)
@@ -339,11 +366,11 @@ async def test_screen_reader_is_told_each_paragraph_once_it_is_whole(chromium: C
         ".observe(document.getElementById('voice'), { childList: true }); 1"
     )
     await chat.choose("echo")
-    paragraphs = ["First one.", "Second one.", "Third one.", "Fourth one."]
+    paragraphs = ["First one.", "Second one.", "```js\nlet a;\n```", "Fourth one."]
     await chat.send("\n\n".join(paragraphs))
     await chat.wait_done()
     await wait(chat.tab, "window.spoken.length === 4")
-    assert await chat.tab.evaluate("window.spoken") == paragraphs
+    assert await chat.tab.evaluate("window.spoken") == [*paragraphs[:2], "Code in js.", paragraphs[3]]
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

@@ -37,7 +37,7 @@ export class Markdown {
   /** All of it is there. */
   end() {
     this.draw();
-    for (const { node } of this.#shown) this.#onBlock(node.textContent);
+    for (const { node } of this.#shown) this.#onBlock(spoken(node));
     this.#shown = [];
     this.#rest = "";
   }
@@ -85,8 +85,15 @@ export class Markdown {
     if (end < 0) return;
     this.#level = settled.findLast(({ type }) => type === "heading")?.level ?? this.#level;
     this.#rest = this.#rest.slice(end);
-    for (const { node } of this.#shown.splice(0, blocks.length - UNSETTLED)) this.#onBlock(node.textContent);
+    for (const { node } of this.#shown.splice(0, blocks.length - UNSETTLED)) this.#onBlock(spoken(node));
   }
+}
+
+/** Code is said to be there, and read by whoever goes there. */
+function spoken(node) {
+  if (node.localName !== "figure") return node.textContent;
+  const language = node.querySelector("figcaption span").textContent;
+  return language ? `Code in ${language}.` : "Code.";
 }
 
 /** Where the last of these ends in the text; -1 where that can't be said. What the lexer says of a list has lost the space behind it. */

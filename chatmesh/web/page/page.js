@@ -137,7 +137,8 @@ stopButton.addEventListener("click", () => {
 });
 
 addEventListener("keydown", (event) => {
-  if (event.key !== "Escape" || event.isComposing || document.querySelector("dialog[open]")) return;
+  const isForOthers = event.target.localName === "select" || document.querySelector("dialog[open]");
+  if (event.key !== "Escape" || event.isComposing || isForOthers) return;
   if (conversation.running !== null) stop(conversation.running);
 });
 
