@@ -157,6 +157,16 @@ async def test_drain_is_no_event_and_a_reset_is_one() -> None:
     assert program.heard("chunk")[-1]["isVerified"] is True
 
 
+async def test_reset_that_comes_twice_takes_back_nothing_that_came_behind_it() -> None:
+    anew = 'event: reset\nid: r\ndata: {"reason": "attempt", "message_id": "m"}\n\n'
+    told = stream(chunk(0, "no"), anew, chunk(1, "yes"), anew, chunk(1, "yes"), final(2, "yes"), hold=True)
+    async with pods([told]) as (pod,), running("follow", pod.url) as program:
+        await program.says(lambda: ended(program))
+    assert [line["type"] for line in program.heard("chunk", "reset")] == ["chunk", "reset", "chunk", "chunk"]
+    assert program.heard("chunk")[-1]["isVerified"] is True
+    assert len(pod.asked) == 1
+
+
 async def test_text_that_is_not_what_was_stored_is_taken_back_and_read_again() -> None:
     hole = stream(chunk(0, "a"), chunk(2, "c"), final(3, "abc"), hold=True)
     whole = stream(chunk(0, "a"), chunk(1, "b"), chunk(2, "c"), final(3, "abc"), hold=True)

@@ -4,6 +4,7 @@ import { Queue } from "./queue.js";
 import { Ledger } from "./told.js";
 
 const MOST_WAITING = 8192; // raw events; who is further behind goes on from where it is, with a connection of its own
+const MOST_RESETS = 256; // remembered
 
 /**
  * An async iterator of `{type: "chunk"}`, `{type: "reset"}` and, where it was asked for, `{type: "history"}`.
@@ -23,6 +24,7 @@ export class Stream extends EventTarget {
   #isNew;
   #queue = new Queue();
   #ledger = new Ledger();
+  #resets = new Set(); // positions of those that were obeyed
   #source = null;
   #isClosed = false;
   #iterator;
@@ -125,7 +127,7 @@ export class Stream extends EventTarget {
         }
         if (event.hasOwnId) this.position = event.id;
         if (event.name === "message") yield* this.#chunk(JSON.parse(event.data));
-        else if (event.name === "reset") yield* this.#reset(JSON.parse(event.data));
+        else if (event.name === "reset") yield* this.#taken(event);
         else if (event.name === "history") yield { type: "history", rows: [] };
         // `drain` says that this pod leaves; the reconnection that follows is all there is to do.
       }
@@ -145,6 +147,17 @@ export class Stream extends EventTarget {
     this.position = told.position;
     this.#reopen();
     yield { type: "history", rows: told.rows };
+  }
+
+  /** A reset that came twice would take back what came behind it. */
+  async *#taken(event) {
+    const body = JSON.parse(event.data);
+    if (body.message_id !== undefined && event.hasOwnId) {
+      if (this.#resets.has(event.id)) return;
+      this.#resets.add(event.id);
+      if (this.#resets.size > MOST_RESETS) this.#resets.delete(this.#resets.values().next().value);
+    }
+    yield* this.#reset(body);
   }
 
   async *#reset({ reason, message_id: messageId = null }) {
