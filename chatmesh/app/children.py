@@ -49,14 +49,23 @@ def once(name: str, service: Service) -> Child:
     return Child(name, lambda: service, restart=False)
 
 
-def nested(name: str, build: Callable[[], list[Child]], *, drain_seconds: float) -> Child:
+def nested(
+    name: str,
+    build: Callable[[], list[Child]],
+    *,
+    drain_seconds: float,
+    kind: type[Supervisor] = Supervisor,
+    made: Callable[[Supervisor], None] = lambda _: None,
+) -> Child:
     """A subtree. One that gave up is built anew from nothing, while a child of it that crashed runs again as it is:
-    others hold references to it."""
-    return Child(
-        name,
-        lambda: Supervisor(name, build(), intensity=Intensity(5, 30.0), clock=SystemClock(), observe=observe),
-        drain_seconds=drain_seconds,
-    )
+    others hold references to it. `made` is told each one."""
+
+    def make() -> Supervisor:
+        tree = kind(name, build(), intensity=Intensity(5, 30.0), clock=SystemClock(), observe=observe)
+        made(tree)
+        return tree
+
+    return Child(name, make, drain_seconds=drain_seconds)
 
 
 def observe(event: KernelEvent) -> None:

@@ -8,6 +8,7 @@ from functools import partial
 
 from chatmesh.app import auth, parts
 from chatmesh.app.children import SUBTREE_SECONDS, Root, child, nested
+from chatmesh.app.felling import feller
 from chatmesh.app.notifier import Notifier
 from chatmesh.app.pod import pod_tree
 from chatmesh.app.process import Process
@@ -32,6 +33,7 @@ class Mesh:
         self.process = Process(config)
         self.server: Server | None = None
         self.notifier = Notifier.of(os.environ)
+        self._feller = feller(config, workers=workers)
         self.tree: Supervisor = Root(self._children(workers), on_drain=self.process.drain)
 
     @property
@@ -66,7 +68,10 @@ class Mesh:
                 worker_id = self.id if number == 1 else token(f"{self.id}-{number}", "id")
                 build = partial(worker_tree, self.process, worker_id)
                 drain_seconds = config.worker.drain_seconds + SUBTREE_SECONDS
-                children.append(nested(name, build, drain_seconds=drain_seconds))
+                if self._feller is not None:
+                    children.append(self._feller.worker(build, drain_seconds=drain_seconds))
+                else:
+                    children.append(nested(name, build, drain_seconds=drain_seconds))
         if config.serves_http and "pod" in config.roles:
             http = config.http
             drain_seconds = http.drain_wait_seconds + http.shutdown_seconds + SUBTREE_SECONDS
@@ -87,7 +92,7 @@ class Mesh:
         return [child(name, service) for name, service in self.broker.services]
 
     def _pod(self) -> list[Child]:
-        children, self.server = pod_tree(self.process)
+        children, self.server = pod_tree(self.process, self._feller)
         return children
 
     def _probes(self, guard: Guard | None) -> Service:

@@ -11,6 +11,7 @@ from functools import partial
 from chatmesh import identity
 from chatmesh.app import auth, parts
 from chatmesh.app.children import STOP_SECONDS, child, once
+from chatmesh.app.felling import Feller
 from chatmesh.app.process import Process
 from chatmesh.broker import Backlog
 from chatmesh.hub import BroadcastInbox, EventStreams, Hub, HubSettings, Lookout, Mender, Pulse, ResponseInbox
@@ -45,8 +46,8 @@ MENDING = 16_384
 """Channels that may wait for a look at the transcript; past it the pulse asks again."""
 
 
-def pod_tree(process: Process) -> tuple[list[Child], Server]:
-    """The children of the pod, and the one of them that listens."""
+def pod_tree(process: Process, feller: Feller | None = None) -> tuple[list[Child], Server]:
+    """The children of the pod, and the one of them that listens. `feller`: the worker beside it may be killed from the page."""
     config, broker = process.config, process.broker
     http = config.http
     roster = Roster(config.heartbeat.interval_seconds)
@@ -91,7 +92,7 @@ def pod_tree(process: Process) -> tuple[list[Child], Server]:
         parts.origins(config),
         failures_per_minute=config.limits.failed_auth_per_minute,
     )
-    server = _server(process, hub, streams, roster, guard, links)
+    server = _server(process, hub, streams, roster, guard, links, feller)
     keeper = RosterKeeper(broker.connection, broker.heartbeats, roster, subjects.WORKER_HEARTBEATS)
     children = [
         once("identity", IdentityGuard(broker.peers, subjects.pod_health(process.id), process.id)),
@@ -121,6 +122,7 @@ def _server(
     roster: Roster,
     guard: Guard | None,
     links: identity.Links | None,
+    feller: Feller | None,
 ) -> Server:
     config, broker = process.config, process.broker
     limit = config.sessions.queue_limit
@@ -179,7 +181,7 @@ def _server(
         *probe_routes(
             lambda: process.is_ready, lambda: process.status, open_metrics=auth.opens_metrics(config)
         ),
-        *page_routes(),
+        *page_routes(is_development=config.nats.embedded, fell=None if feller is None else feller.fell),
     ]
     routes.append(openapi_route(routes))
     # Half of the time is for saying it, the other for those who take it slowly.

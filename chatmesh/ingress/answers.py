@@ -60,6 +60,7 @@ class AssistantRow(TypedDict):
     created_at: str | None
     model: str | None
     attempt: int
+    ended_at: NotRequired[Annotated[str, Field(description="Once it has ended.")]]
     spend: NotRequired[Annotated[Spent, Field(description="Once it has ended.")]]
     error: NotRequired[Failure]
 

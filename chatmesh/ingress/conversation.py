@@ -47,6 +47,9 @@ def assistant_row(exchange: Exchange, *, is_claimed: bool = False) -> AssistantR
         "model": exchange.asked.get("model"),
         "attempt": exchange.attempt,
     }
+    ended_at = (exchange.final or {}).get("timestamp")
+    if isinstance(ended_at, str):
+        row["ended_at"] = ended_at
     if "spend" in exchange.metadata:
         row["spend"] = exchange.metadata["spend"]
     if exchange.final is not None and exchange.final.get("error"):

@@ -1,19 +1,43 @@
-"""The chat page at `/`: files of the package, read once."""
+"""The chat page at `/` and the browser's client at `/client.js`: files of the package, read once.
+
+`page/` and `client/` are folders beside this file; the second one is also the npm package.
+"""
 
 from __future__ import annotations
 
+import hashlib
+from collections.abc import Callable, Iterator
 from importlib.resources import files
+from importlib.resources.abc import Traversable
 
 from aiohttp import web
 
+from chatmesh.errors import CapacityError
 from chatmesh.protocol.callers import Access
 from chatmesh.web.openapi import Answer, Operation
-from chatmesh.web.request import Request, Response
+from chatmesh.web.problem import Problem
+from chatmesh.web.request import Request, Response, json_response
 from chatmesh.web.server import Handler, Route
 
-_TYPES = {"html": "text/html", "css": "text/css", "js": "text/javascript", "svg": "image/svg+xml"}
+_TYPES = {
+    "html": "text/html",
+    "css": "text/css",
+    "js": "text/javascript",
+    "svg": "image/svg+xml",
+    # Types, for editors; a browser never asks for them.
+    "ts": "text/plain",
+}
+
+ASIDE = ("/page/", "/client/")
+"""Where files lie that the page and the client name: no part of the API."""
 
 PAGE = Operation("getPage", "The chat page.", {200: Answer("For browsers.", str, "text/html")})
+CLIENT = Operation(
+    "getClient", "The client for browsers.", {200: Answer("A JavaScript module.", str, "text/javascript")}
+)
+TYPES = Operation(
+    "getClientTypes", "Its types.", {200: Answer("TypeScript declarations.", str, "text/plain")}
+)
 
 _HEADERS = {
     "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; "
@@ -26,25 +50,59 @@ _HEADERS = {
 }
 
 
-def page_routes() -> list[Route]:
-    """`/` and the files beside it, which it names as `/page/…`."""
-    folder = files("chatmesh.web").joinpath("page")
-    routes = [
-        Route(
-            "GET", "/", _serve(folder.joinpath("index.html").read_bytes(), "html"), PAGE, access=Access.OPEN
-        )
+def page_routes(*, is_development: bool = False, fell: Callable[[], None] | None = None) -> list[Route]:
+    """`/` and `/client.js`, and the files that they name. `is_development`: the page shows what helps to try things out.
+    `fell` kills the worker of this process, and raises CapacityError where it was done too often."""
+    page, client = files("chatmesh.web").joinpath("page"), files("chatmesh.web").joinpath("client")
+    index = page.joinpath("index.html").read_bytes()
+    if is_development:
+        shown = b"plug" if fell is None else b"plug worker"
+        index = index.replace(b"<html ", b'<html data-development="%b" ' % shown, 1)
+    return [
+        *([] if fell is None else [_killing(fell)]),
+        _route("/", index, "html", PAGE),
+        _route("/client.js", client.joinpath("client.js").read_bytes(), "js", CLIENT),
+        _route("/client.d.ts", client.joinpath("client.d.ts").read_bytes(), "ts", TYPES),
+        *_folder("/client/", client.joinpath("client")),
+        *_folder("/page/", page),
     ]
+
+
+def _killing(fell: Callable[[], None]) -> Route:
+    async def kill(_request: Request) -> Response:
+        try:
+            fell()
+        except CapacityError as error:
+            raise Problem(429, "rate_limited", str(error), retry_after_seconds=60) from error
+        return json_response({"status": "killed"}, status=202)
+
+    return Route("POST", "/dev/worker/kill", kill, access=Access.OPERATE)
+
+
+def _folder(prefix: str, folder: Traversable) -> Iterator[Route]:
+    """Its files, those in folders below it too."""
     for entry in folder.iterdir():
         ending = entry.name.rpartition(".")[2]
-        if entry.is_file() and ending in _TYPES:
-            routes.append(
-                Route("GET", f"/page/{entry.name}", _serve(entry.read_bytes(), ending), access=Access.OPEN)
-            )
-    return routes
+        if entry.is_dir():
+            yield from _folder(f"{prefix}{entry.name}/", entry)
+        elif ending in _TYPES:
+            yield _route(f"{prefix}{entry.name}", entry.read_bytes(), ending)
+
+
+def _route(path: str, body: bytes, ending: str, operation: Operation | None = None) -> Route:
+    return Route("GET", path, _serve(body, ending), operation, access=Access.OPEN)
 
 
 def _serve(body: bytes, ending: str) -> Handler:
-    async def handler(_request: Request) -> Response:
-        return web.Response(body=body, content_type=_TYPES[ending], charset="utf-8", headers=_HEADERS)
+    etag = hashlib.sha256(body).hexdigest()[:32]
+
+    async def handler(request: Request) -> Response:
+        known = {each.value for each in request.if_none_match or ()}
+        if etag in known:
+            response = web.Response(status=304, headers=_HEADERS)
+        else:
+            response = web.Response(body=body, content_type=_TYPES[ending], charset="utf-8", headers=_HEADERS)
+        response.etag = etag
+        return response
 
     return handler

@@ -17,6 +17,7 @@ from chatmesh.app import Mesh
 from chatmesh.protocol.callers import Access
 from chatmesh.protocol.openai_ids import response_id
 from chatmesh.protocol.tokens import Token
+from chatmesh.web.pages import ASIDE
 from tests.auth.support import STREAM, add_key, asking, bearer, say, token
 from tests.support import stored
 from tests.support.broker import Broker
@@ -24,7 +25,7 @@ from tests.support.mesh import client_of, running
 from tests.support.waiting import eventually
 
 COMPLETION = {"model": "echo", "messages": [{"role": "user", "content": "a"}]}
-OPEN = {"/", "/healthz", "/readyz", "/openapi.json", "/metrics"}
+OPEN = {"/", "/client.js", "/client.d.ts", "/healthz", "/readyz", "/openapi.json", "/metrics"}
 
 
 @pytest.fixture
@@ -63,7 +64,7 @@ async def test_no_route_lets_anybody_in_without_saying_who_is_calling(
     for route in pod.server.routes:
         path = re.sub(r"{\w+}", "x", route.path)
         answer = await client.request(route.method, path)
-        if route.path in OPEN or route.path.startswith("/page/"):
+        if route.path in OPEN or route.path.startswith(ASIDE):
             assert answer.status_code == 200, route.path
             continue
         guarded += 1

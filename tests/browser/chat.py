@@ -25,7 +25,7 @@ _TURNS = """
 [...document.querySelectorAll(".turn")].map((turn) => ({
   state: turn.dataset.state,
   said: turn.querySelector(".said").textContent,
-  answer: turn.querySelector(".answer").textContent,
+  answer: turn.querySelector(".answer").textContent.trim(),
   note: turn.querySelector(".note").textContent,
 }))
 """
@@ -56,7 +56,13 @@ class Chat:
         return parse_qs(urlsplit(address).query).get("session", [""])[0]
 
     async def choose(self, model: str) -> None:
-        """Pick a model."""
+        """Pick a model, once it is there to be picked."""
+        await eventually(
+            lambda: self.tab.evaluate(
+                f"[...model.options].some(({{ value }}) => value === {json.dumps(model)})"
+            ),
+            message=f"the model {model} in the picker",
+        )
         await self.tab.evaluate(
             f"model.value = {json.dumps(model)}; model.dispatchEvent(new Event('change', {{ bubbles: true }}))"
         )
@@ -67,7 +73,7 @@ class Chat:
         await self.tab.press("Enter")
 
     async def turns(self) -> list[dict[str, str]]:
-        """Everything that is shown: `said`, `answer`, `state` and `note` of each turn."""
+        """Everything that is shown: `said`, `answer`, `state` and `note` of each turn. Markdown keeps no space at the end."""
         turns: list[dict[str, str]] = await self.tab.evaluate(_TURNS)
         return turns
 

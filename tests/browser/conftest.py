@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
+import aiohttp
 import pytest
 
 from tests.browser.chromium import EXECUTABLE, Chromium
+from tests.support.processes import Process
+
+# 100 tokens in four seconds: long enough to reload in between on a slow machine.
+PACE = ("--set", "demo.tokens_per_second=25")
 
 
 @pytest.fixture
@@ -19,3 +24,16 @@ async def chromium(tmp_path: Path) -> AsyncIterator[Chromium]:
     browser = await Chromium.start(tmp_path)
     yield browser
     await browser.stop()
+
+
+@pytest.fixture
+async def server(chatmesh: Callable[..., Process]) -> str:
+    """The URL of a chatmesh of this test alone."""
+    process = chatmesh("dev", "--ephemeral", "--port", "0", *PACE)
+    return (await process.wait_for_line(r"Chat page\s+(http://\S+)/"))[1]
+
+
+@pytest.fixture
+async def http() -> AsyncIterator[aiohttp.ClientSession]:
+    async with aiohttp.ClientSession() as session:
+        yield session

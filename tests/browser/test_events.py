@@ -43,6 +43,7 @@ class Script:
             web.get(f"{session}/messages", self._history),
             web.get(f"{session}/messages/{{message}}", self._message),
             web.post(f"{session}/messages", self._post),
+            web.get("/v1/models", self._models),
         ]
 
     def say(self, block: bytes, position: str | None = None) -> None:
@@ -77,6 +78,9 @@ class Script:
 
     async def _message(self, request: web.Request) -> web.Response:
         return web.json_response({"message_id": request.match_info["message"], "message": "asked elsewhere"})
+
+    async def _models(self, request: web.Request) -> web.Response:
+        return web.json_response({"data": [{"id": "echo"}]})
 
     async def _post(self, request: web.Request) -> web.Response:
         body = await request.json()

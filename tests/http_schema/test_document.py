@@ -21,6 +21,7 @@ from chatmesh.web import Request, Response, Route
 from chatmesh.web.described import describe
 from chatmesh.web.events import Chunk
 from chatmesh.web.openapi import ANYWHERE, PROBLEM_JSON
+from chatmesh.web.pages import ASIDE
 from tests.http_schema.meshes import documented_codes, form_of
 from tests.support.broker import Broker
 from tests.support.mesh import client_of, running
@@ -58,7 +59,7 @@ def undocumented(routes: list[Route]) -> list[str]:
     return [
         f"{route.method} {route.path}"
         for route in routes
-        if route.operation is None and not route.path.startswith("/page/")
+        if route.operation is None and not route.path.startswith(ASIDE)
     ]
 
 

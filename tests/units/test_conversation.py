@@ -38,6 +38,7 @@ def test_a_message_is_a_row_of_the_user_and_one_of_the_assistant() -> None:
         "status": "done",
         "finish_reason": "stop",
         "created_at": "t0",
+        "ended_at": "t2",
         "model": "count",
         "attempt": 1,
     }

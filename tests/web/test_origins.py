@@ -198,7 +198,7 @@ def test_origin_or_host_that_no_browser_would_send_is_refused(key: str, value: s
 
 async def test_pages_may_load_nothing_from_elsewhere_and_be_framed_by_nobody(broker: Broker) -> None:
     async with running(broker.url) as mesh, client_of(mesh) as client:
-        for path in ("/", "/page/page.js"):
+        for path in ("/", "/page/page.js", "/client.js", "/client/source.js"):
             headers: Any = (await client.get(path)).headers
             policy = headers["Content-Security-Policy"].split("; ")
             assert {"default-src 'none'", "script-src 'self'", "frame-ancestors 'none'"} <= set(policy)
@@ -206,3 +206,19 @@ async def test_pages_may_load_nothing_from_elsewhere_and_be_framed_by_nobody(bro
             assert headers["Cross-Origin-Opener-Policy"] == "same-origin"
             assert headers["Cross-Origin-Resource-Policy"] == "same-origin"
             assert headers["X-Content-Type-Options"] == "nosniff"
+
+
+async def test_page_that_a_browser_has_already_is_not_sent_again(broker: Broker) -> None:
+    async with running(broker.url) as mesh, client_of(mesh) as client:
+        first = await client.get("/client.js")
+        again = await client.get("/client.js", headers={"If-None-Match": first.headers["ETag"]})
+        other = await client.get("/client.js", headers={"If-None-Match": '"another"'})
+    assert (again.status_code, again.content) == (304, b"")
+    assert again.headers["ETag"] == first.headers["ETag"]
+    assert (other.status_code, other.content) == (200, first.content)
+
+
+async def test_worker_can_be_killed_from_the_page_in_development_only(broker: Broker) -> None:
+    async with running(broker.url) as mesh, client_of(mesh) as client:
+        assert (await client.post("/dev/worker/kill")).status_code == 404
+        assert "data-development" not in (await client.get("/")).text
