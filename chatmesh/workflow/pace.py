@@ -14,12 +14,16 @@ class Pace:
     def __init__(self, accepted_at: float | None = None) -> None:
         self._accepted_at = accepted_at
         self._last: float | None = None
+        self.first_at: float | None = None
+        """When the first piece was written, in Unix seconds."""
 
     def wrote(self, model: str) -> None:
         """A piece was written. `model` is the name in the configuration."""
         now = time.time()
         if self._last is not None:
             metrics.chunk_gap_seconds.observe(model, now - self._last)
-        elif self._accepted_at is not None:
-            metrics.first_token_seconds.observe(model, now - self._accepted_at)
+        else:
+            self.first_at = now
+            if self._accepted_at is not None:
+                metrics.first_token_seconds.observe(model, now - self._accepted_at)
         self._last = now
