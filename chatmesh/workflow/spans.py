@@ -10,7 +10,7 @@ import time
 
 from chatmesh.broker import HeldClaim
 from chatmesh.protocol import trace
-from chatmesh.protocol.timestamps import unix_seconds
+from chatmesh.protocol.timestamps import unix_time
 from chatmesh.telemetry.tracing import Kind, Span, Tracing, Value
 from chatmesh.workflow.claims import Claimed
 from chatmesh.workflow.task import Task
@@ -27,7 +27,7 @@ def begin_attempt(tracing: Tracing, task: Task, claimed: Claimed) -> Span:
         stored_at = task.delivery.stored_at
         tracing.begin("queued", task.traceparent, ids, Kind.CONSUMER, at=stored_at).end(now)
     if (lost := claimed.lost) is not None:
-        span = _attempt(tracing, task, lost, unix_seconds(lost.claim.timestamp) or now, ids)
+        span = _attempt(tracing, task, lost, unix_time(lost.claim.timestamp) or now, ids)
         span.note(outcome="lost")
         span.fail("lost")
         span.end(now)

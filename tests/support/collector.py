@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -39,15 +40,17 @@ class Seen:
 
 @dataclass
 class Collector:
-    """`status`: what it answers; another one than 200 takes nothing."""
+    """`status`: what it answers; another one than 200 takes nothing. While `is_open` is not set it answers nobody."""
 
     status: int = 200
     url: str = ""
     requests: int = 0
     spans: list[Seen] = field(default_factory=list)
+    is_open: asyncio.Event = field(default_factory=asyncio.Event)
 
     async def take(self, http: web.Request) -> web.Response:
         body = await http.read()
+        await self.is_open.wait()
         assert http.content_type == "application/x-protobuf"
         self.requests += 1
         if self.status == 200:
@@ -78,7 +81,8 @@ class Collector:
 async def collecting() -> AsyncIterator[Collector]:
     """A collector that listens; `url` is its endpoint."""
     collector = Collector()
-    app = web.Application()
+    collector.is_open.set()
+    app = web.Application(client_max_size=2**26)
     app.router.add_post(PATH, collector.take)
     runner = web.AppRunner(app, access_log=None)
     await runner.setup()
@@ -88,6 +92,7 @@ async def collecting() -> AsyncIterator[Collector]:
     try:
         yield collector
     finally:
+        collector.is_open.set()
         await runner.cleanup()
 
 
