@@ -11,7 +11,7 @@ import time
 from dataclasses import replace
 
 from chatmesh.broker import Broker
-from chatmesh.errors import FencedError, ProviderError
+from chatmesh.errors import ProviderError
 from chatmesh.protocol.encoder import ChunkEncoder
 from chatmesh.protocol.estimates import tokens_of
 from chatmesh.protocol.exchanges import exchanges
@@ -19,7 +19,7 @@ from chatmesh.protocol.records import asked
 from chatmesh.protocol.spend import Spend
 from chatmesh.providers import Catalogue, Message, Prompt, Resume
 from chatmesh.telemetry import get_logger, metrics
-from chatmesh.telemetry.tracing import NO_TRACING, Span, Tracing, code_of
+from chatmesh.telemetry.tracing import NO_TRACING, Span, Tracing
 from chatmesh.workflow.age import Age
 from chatmesh.workflow.claims import CLAIM_SECONDS, Claimed, Claims
 from chatmesh.workflow.conversation import Bounds, brought_along, of_session
@@ -68,15 +68,8 @@ class Answers:
         """Returns once the final record is stored and sent, or (LEAVING) once the session is handed over. `ended`: it is
         to be ended before it begins. Raises what ended the lane."""
         writing = self._open(task, claimed, begin_attempt(self._tracing, task, claimed))
-        try:
-            why = await self._answer(task, claimed, ended, writing)
-        except FencedError:
-            # Whoever has the claim now tells of this attempt.
-            raise
-        except Exception as error:
-            writing.span.fail(code_of(error))
-            end_attempt(writing, "failed")
-            raise
+        # Of an attempt that raises, the next one tells: whoever has lost the claim may not know.
+        why = await self._answer(task, claimed, ended, writing)
         end_attempt(writing, "handed_over" if why is End.LEAVING else "done")
         return why
 

@@ -36,7 +36,7 @@ class Identity:
 
 @dataclass(frozen=True, slots=True)
 class Claimed:
-    """Our claim, and what is told under earlier ones. `lost`: the one before it, of an attempt by another worker that came to no end."""
+    """Our claim, and what is told under earlier ones. `lost`: the one before it, of an attempt that came to no end."""
 
     held: HeldClaim
     told: Told
@@ -60,10 +60,6 @@ class Claims:
         self._identity = identity
         self._broker = broker
         self._holder_seconds = holder_seconds
-
-    @property
-    def _who(self) -> tuple[Token, str]:
-        return self._identity.worker_id, self._identity.boot
 
     async def begin(self, request: WorkflowRequest, held: HeldClaim | None, offset: int) -> Claimed | None:
         """Nobody has worked on this message; the session stands at `offset`, and `held` is its last claim."""
@@ -101,9 +97,8 @@ class Claims:
         metrics.takeovers.labels("handed_over" if held.claim.handed_over else "lost").inc()
         # Only now: until our claim stood, its holder could still have stored another record.
         records = await self._read(request.session_id, held.first, token)
-        is_lost = not known.handed_over and (known.worker_id, known.boot) != self._who
         before = told(records, request.message_id, known.base)
-        return Claimed(HeldClaim(claim, token), before, held if is_lost else None)
+        return Claimed(HeldClaim(claim, token), before, None if known.handed_over else held)
 
     async def recount(
         self, request: WorkflowRequest, held: HeldClaim, *, erases: bool = False
@@ -153,7 +148,7 @@ class Claims:
         claim = held.claim
         if claim.handed_over:
             return False
-        if (claim.worker_id, claim.boot) == self._who:
+        if claim.worker_id == self._identity.worker_id and claim.boot == self._identity.boot:
             return is_held_here
         question = b'{"session_id":"%b","message_id":"%b"}' % (
             claim.session_id.encode(),

@@ -1,7 +1,7 @@
 """What a trace says of a message at a worker: how long it was queued, and each attempt at it.
 
-A worker that is killed tells nobody. So an attempt's span has an id that follows from its claim, and whoever takes the
-answer over tells of the attempt that was lost, up to that moment.
+A worker that is killed tells nobody, and one that was frozen does not know. So an attempt's span has an id that follows from
+its claim, and whoever makes the next attempt tells of one that came to no end, up to that moment: each is told of once.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ def begin_attempt(tracing: Tracing, task: Task, claimed: Claimed) -> Span:
 
 
 def end_attempt(writing: Writing, outcome: str) -> None:
-    """`done`: its final is stored. `handed_over`: another worker goes on. `failed`: it will be tried again."""
+    """`done`: its final is stored. `handed_over`: another worker goes on."""
     span = writing.span
     if writing.pace.first_at is not None:
         span.event("first_token", writing.pace.first_at)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -281,3 +283,38 @@ async def test_spans_of_the_last_moment_are_sent_before_the_process_ends(
 def test_ids_of_attempts_follow_from_their_claims() -> None:
     assert trace.span_id_of(GIVEN, "7") == trace.span_id_of(UNSAMPLED, "7")
     assert len({trace.span_id_of(GIVEN, str(token)) for token in range(100)}) == 100
+
+
+CRASHING = """
+from chatmesh.providers import Prompt, Resume
+
+asked = []
+
+async def answer(prompt: Prompt, resume: Resume):
+    asked.append(prompt.traceparent)
+    yield "well "
+    raise ZeroDivisionError(prompt.message)
+"""
+
+
+async def test_attempts_that_crash_are_each_told_of_once(
+    broker: Broker, collector: Collector, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "crashing_model.py").write_text(CRASHING)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    served = json.dumps({"m": {"provider": "python", "function": "crashing_model:answer"}})
+    settings = to(collector, f"models={served}", "worker.max_attempts=2")
+    async with running(broker.url, *settings, id="me", workers=2) as mesh, client_of(mesh) as http:
+        reading = await ask(http, given=GIVEN, model="m")
+        assert len(reading.finals) == 1
+    asked = [trace.span_id(each) for each in sys.modules["crashing_model"].asked]
+    first, second, last = collector.named("attempt")
+    assert [span.attributes["attempt"] for span in (first, second, last)] == [1, 2, 3]
+    assert first.attributes["outcome"] == second.attributes["outcome"] == "lost"
+    assert (last.attributes["outcome"], last.error) == ("done", "attempts_exhausted")
+    assert len({first.id, second.id, last.id}) == 3
+    calls = collector.named("provider")
+    assert [span.parent_id for span in calls] == [first.id, second.id]
+    assert [span.id for span in calls] == asked
+    assert {span.error for span in calls} == {"ZeroDivisionError"}
+    assert SAID not in repr(collector.spans)
