@@ -35,6 +35,7 @@ OWNERS = {
     "jwt": {"identity"},
     "rich": {"cli"},
     "markdown_it": {"cli"},
+    "opentelemetry": {"telemetry"},
 }
 # Rooms that live on the standard library, and what else they may have.
 FRUGAL: dict[str, set[str]] = {
@@ -62,11 +63,13 @@ PURE = (
     "relay/routing.py",
     "workflow/plan.py",
     "workflow/ledger.py",
+    "workflow/spans.py",
     "hub/resume.py",
     "hub/foreign.py",
     "hub/channel.py",
     "hub/waves.py",
     "hub/rounds.py",
+    "hub/deliveries.py",
     "presence/roster.py",
     "providers/answer.py",
     "providers/anthropic_answer.py",

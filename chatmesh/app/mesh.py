@@ -12,6 +12,7 @@ from chatmesh.app.felling import feller
 from chatmesh.app.notifier import Notifier
 from chatmesh.app.pod import pod_tree
 from chatmesh.app.process import Process
+from chatmesh.app.tracing import FLUSH_SECONDS, Spans
 from chatmesh.app.worker import worker_tree
 from chatmesh.broker import Broker
 from chatmesh.config import Config
@@ -59,6 +60,8 @@ class Mesh:
         if self.notifier is not None:
             self.process.on_drain(self.notifier.stopping)
             children.append(child("systemd", self.notifier))
+        if self.process.spans is not None:
+            children.append(child("spans", Spans(self.process.spans), drain_seconds=2 * FLUSH_SECONDS))
         if self.embedded is not None:
             children.append(child("nats-server", self.embedded))
         children.append(nested("broker", self._broker, drain_seconds=SUBTREE_SECONDS))

@@ -16,6 +16,7 @@ from chatmesh.app.process import Process
 from chatmesh.broker import Backlog
 from chatmesh.hub import BroadcastInbox, EventStreams, Hub, HubSettings, Lookout, Mender, Pulse, ResponseInbox
 from chatmesh.hub.channel import Channel
+from chatmesh.hub.deliveries import Deliveries
 from chatmesh.hub.leaving import leave
 from chatmesh.ingress import (
     Admission,
@@ -60,7 +61,7 @@ def pod_tree(process: Process, feller: Feller | None = None) -> tuple[list[Child
         max_readers_per_session=config.limits.readers_per_session,
         keepalive_seconds=config.sse.keepalive_seconds,
     )
-    hub = Hub(broker.transcript, hub_settings, mending)
+    hub = Hub(broker.transcript, hub_settings, mending, Deliveries(process.tracing))
     holdings.on_told(hub.mend_all, late=hub.look)
     streams = EventStreams(
         hub,
@@ -98,7 +99,7 @@ def pod_tree(process: Process, feller: Feller | None = None) -> tuple[list[Child
         once("identity", IdentityGuard(broker.peers, subjects.pod_health(process.id), process.id)),
         child("roster", keeper),
         child("holdings", holdings),
-        child("mender", Mender(mending, broker.transcript)),
+        child("mender", Mender(mending, broker.transcript, hub.deliveries)),
         child("pulse", Pulse(hub, broker.connection)),
         child("lookout", Lookout(hub, broker.transcript)),
         child("responses", ResponseInbox(broker.connection, hub, broker.vault, process.id)),
@@ -144,6 +145,7 @@ def _server(
         max_payload=lambda: broker.connection.max_payload,
         is_open=lambda: not process.is_draining,
         is_connected=lambda: broker.connection.is_connected,
+        tracing=process.tracing,
     )
     history = History(broker.queue, broker.transcript, broker.sessions, queue_limit=limit)
     erasing = Erasing(broker.queue, broker.transcript, stopping, broker.ownership, queue_limit=limit)

@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from chatmesh.app import parts
+from chatmesh.app.tracing import spans_of
 from chatmesh.broker import Broker
 from chatmesh.config import Config
 from chatmesh.presence import Beacon
 from chatmesh.protocol.tokens import Token, new_boot, token
+from chatmesh.telemetry.tracing import NO_TRACING, Tracing
 
 
 class Process:
@@ -18,6 +20,7 @@ class Process:
         self.config = config
         self.id: Token = token(config.process_id, "id")
         self.boot = new_boot()
+        self.spans = spans_of(config, self.id)
         self.embedded = parts.embedded_broker(config) if config.nats.embedded else None
         self.broker = Broker(
             lambda: parts.address(config, self.id, self.embedded),
@@ -31,6 +34,11 @@ class Process:
         )
         self.is_draining = False
         self._on_drain: list[Callable[[], None]] = []
+
+    @property
+    def tracing(self) -> Tracing:
+        """Where the process's rooms tell of spans."""
+        return NO_TRACING if self.spans is None else self.spans.tracing
 
     @property
     def is_ready(self) -> bool:

@@ -42,6 +42,7 @@ from chatmesh.config.sections import (
     StreamsConfig,
     WorkerConfig,
 )
+from chatmesh.config.tracing import TracingConfig
 
 Role = Literal["pod", "worker"]
 
@@ -92,6 +93,7 @@ class Config(Section):
     )
     openai: OpenaiConfig = Field(default_factory=OpenaiConfig, description="The OpenAI-compatible endpoints.")
     log: LogConfig = Field(default_factory=LogConfig, description="Logs, on stderr.")
+    tracing: TracingConfig = Field(default_factory=TracingConfig, description="Spans, for a collector.")
 
     @property
     def process_id(self) -> str:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from chatmesh.broker import Transcript
 from chatmesh.hub.channel import Channel
+from chatmesh.hub.deliveries import Deliveries
 from chatmesh.hub.reader import Reader
 from chatmesh.hub.rounds import Rounds
 from chatmesh.kernel import Mailbox, MailboxClosed, MailboxFull
@@ -32,10 +33,17 @@ class HubSettings:
 class Hub:
     """Every channel of the pod. `mending` is the mender's mailbox."""
 
-    def __init__(self, transcript: Transcript, settings: HubSettings, mending: Mailbox[Channel]) -> None:
+    def __init__(
+        self,
+        transcript: Transcript,
+        settings: HubSettings,
+        mending: Mailbox[Channel],
+        deliveries: Deliveries | None = None,
+    ) -> None:
         self.settings = settings
         self._transcript = transcript
         self._mending = mending
+        self.deliveries = deliveries or Deliveries()
         self._channels: dict[Token, Channel] = {}
         self._watched: set[Channel] = set()
         self.readers: set[Reader] = set()
@@ -105,10 +113,17 @@ class Hub:
             metrics.limited.labels("session_readers").inc()
         return is_crowded
 
-    def on_record(self, record: Record) -> None:
+    def on_record(self, record: Record, traceparent: str = "") -> None:
+        """A batch that came live, and the trace that it names."""
         channel = self._channels.get(record.session_id)
-        if channel is not None:
-            channel.on_record(record, time.monotonic())
+        if channel is None:
+            return
+        if traceparent and record.offset > channel.last:
+            self.deliveries.begin(record, traceparent)
+        channel.on_record(record, time.monotonic())
+        # Behind a hole it has not been shown yet: the mender ends it.
+        if record.final is not None and (record.offset <= channel.last or not channel.live):
+            self.deliveries.end(record, channel.readers)
 
     def on_foreign(self, chunk: ResponseChunk) -> None:
         """A chunk of somebody else's worker."""

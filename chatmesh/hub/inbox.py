@@ -61,15 +61,16 @@ class _BatchInbox(Listener):
             self._hub.on_foreign(chunk)
 
     def _take_own(self, message: Msg) -> None:
+        traceparent = (message.headers or {}).get(headers.TRACEPARENT, "")
         if sealing.is_sealed(message.data):
-            self._take_sealed(message)
+            self._take_sealed(message, traceparent)
             return
         record = Record.decode(message.data)
         self._check_session(message, record.session_id)
         self._vault.check_clear_record(record)
-        self._hub.on_record(record)
+        self._hub.on_record(record, traceparent)
 
-    def _take_sealed(self, message: Msg) -> None:
+    def _take_sealed(self, message: Msg, traceparent: str) -> None:
         sealed = sealing.parse(message.data)
         self._check_session(message, sealed.session_id)
         if self._hub.channel(sealed.session_id) is None:
@@ -79,7 +80,7 @@ class _BatchInbox(Listener):
             # Its key would have to be waited for, and everybody's batches behind it: the mender reads it from the transcript.
             self._hub.look(sealed.session_id)
         else:
-            self._hub.on_record(record)
+            self._hub.on_record(record, traceparent)
 
     def _check_session(self, message: Msg, session_id: Token) -> None:
         """Raises ProtocolError where the subject is another session's."""

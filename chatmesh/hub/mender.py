@@ -10,6 +10,7 @@ from collections.abc import Callable
 from chatmesh.broker import Transcript
 from chatmesh.errors import BrokerError
 from chatmesh.hub.channel import Channel
+from chatmesh.hub.deliveries import Deliveries
 from chatmesh.kernel import Actor, Mailbox
 from chatmesh.telemetry import get_logger, metrics
 
@@ -25,9 +26,10 @@ AT_ONCE = 16
 class Mender(Actor[Channel]):
     """Its mailbox holds channels, each at most once. A look that fails is asked for again by the pulse."""
 
-    def __init__(self, mailbox: Mailbox[Channel], transcript: Transcript) -> None:
+    def __init__(self, mailbox: Mailbox[Channel], transcript: Transcript, deliveries: Deliveries) -> None:
         super().__init__(mailbox)
         self._transcript = transcript
+        self._deliveries = deliveries
         self._looks = asyncio.Semaphore(AT_ONCE)
         self._tasks = asyncio.TaskGroup()
         self._taken: set[Channel] = set()
@@ -77,6 +79,8 @@ class Mender(Actor[Channel]):
                     if record.offset == channel.last + 1:
                         metrics.gap_fills.inc()
                     channel.on_record(record, now)
+                if record.final is not None:
+                    self._deliveries.end(record, channel.readers)
             seq = page.next_seq
             if not page.more:
                 return

@@ -21,6 +21,7 @@ from chatmesh.protocol.model_names import is_served
 from chatmesh.protocol.sealing import OVERHEAD_BYTES, DataKey
 from chatmesh.protocol.tokens import Token
 from chatmesh.telemetry import get_logger
+from chatmesh.telemetry.tracing import NO_TRACING, Kind, Span, Tracing, Value
 from chatmesh.web import Problem, unknown_session
 
 log = get_logger("ingress")
@@ -48,6 +49,7 @@ class Admission:
         max_payload: Callable[[], int],
         is_open: Callable[[], bool],
         is_connected: Callable[[], bool],
+        tracing: Tracing = NO_TRACING,
     ) -> None:
         self._intake = intake
         self._stopping = stopping
@@ -60,6 +62,7 @@ class Admission:
         self._max_payload = max_payload
         self._is_open = is_open
         self._is_connected = is_connected
+        self._tracing = tracing
 
     @property
     def served_models(self) -> list[str]:
@@ -92,9 +95,27 @@ class Admission:
     async def admit(
         self, request: WorkflowRequest, *, caller: Caller, may_be_known: bool, traceparent: str
     ) -> Accepted:
-        """Returns once the message is durable. `may_be_known`: its id came from the client. Problem 404 `unknown_session`
-        where the session is another caller's, 413 `too_large`, 422 `unknown_model`, and what Intake raises."""
+        """Returns once the message is durable. `may_be_known`: its id came from the client. `traceparent`: the client's, or
+        empty. Problem 404 `unknown_session` where the session is another caller's, 413 `too_large`, 422 `unknown_model`,
+        and what Intake raises."""
         began = time.monotonic()
+        ids: dict[str, Value] = {"session_id": request.session_id, "message_id": request.message_id}
+        with self._tracing.root("accepted", traceparent, ids, Kind.SERVER) as span:
+            accepted = await self._admit(request, caller, span, may_be_known=may_be_known)
+        log.info(
+            "ingress.accepted",
+            **ids,
+            correlation_id=request.correlation_id,
+            trace_id=trace.trace_id(span.traceparent),
+            pod_id=self._pod_id,
+            duplicate=accepted.is_duplicate,
+            latency_ms=round((time.monotonic() - began) * 1000, 1),
+        )
+        return accepted
+
+    async def _admit(
+        self, request: WorkflowRequest, caller: Caller, span: Span, *, may_be_known: bool
+    ) -> Accepted:
         self._check_model(request)
         self._check_size(request)
         self._limits.check_history(request)
@@ -102,24 +123,19 @@ class Admission:
         with await self._place(caller, request, may_be_known=may_be_known) as place:
             key = await self._begin(caller, request.session_id) if place.refusal is None else None
             accepted = await self._intake.accept(
-                request, key, may_be_known=may_be_known, traceparent=traceparent, refusal=place.refusal
+                request,
+                key,
+                may_be_known=may_be_known,
+                traceparent=span.traceparent,
+                refusal=place.refusal,
             )
             if not accepted.is_duplicate:
                 place.keep()
+        span.note(duplicate=accepted.is_duplicate)
         if accepted.interrupts:
             await self._stopping.interrupt(request.session_id, request.message_id)
         if not accepted.is_duplicate:
             self._expect(request.session_id, request.message_id)
-        log.info(
-            "ingress.accepted",
-            session_id=request.session_id,
-            message_id=request.message_id,
-            correlation_id=request.correlation_id,
-            trace_id=trace.trace_id(traceparent),
-            pod_id=self._pod_id,
-            duplicate=accepted.is_duplicate,
-            latency_ms=round((time.monotonic() - began) * 1000, 1),
-        )
         return accepted
 
     async def _place(self, caller: Caller, request: WorkflowRequest, *, may_be_known: bool) -> Place:

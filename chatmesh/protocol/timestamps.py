@@ -31,7 +31,12 @@ iso = Stamper()
 
 def unix_seconds(text: object) -> int:
     """Whole seconds of such a time; 0 for what is none."""
+    return int(unix_time(text))
+
+
+def unix_time(text: object) -> float:
+    """Such a time to the millisecond; 0 for what is none."""
     try:
-        return int(datetime.fromisoformat(str(text)).timestamp())
+        return datetime.fromisoformat(str(text)).timestamp()
     except ValueError:
-        return 0
+        return 0.0

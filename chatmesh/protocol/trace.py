@@ -1,6 +1,6 @@
 """The thread through a message's way: W3C `traceparent`, from the client's request to the last record of its answer.
 
-chatmesh makes no spans yet, so it hands on what it got, the parent's id included, and begins a trace where nobody has.
+A process that records no spans hands on what it got, the parent's id included; one that does puts its own span's id there.
 Of what a client sends, this header is the only one that gets any further, and only in the shape that is checked here.
 """
 
@@ -33,16 +33,47 @@ def fresh() -> str:
     return f"00-{secrets.token_hex(16)}-{secrets.token_hex(8)}-{NOT_SAMPLED}"
 
 
+def given(headers: Mapping[str, str]) -> str | None:
+    """What a request in the queue says itself; whoever wrote it has decided whether the trace is sampled."""
+    found = headers.get(TRACEPARENT)
+    return found if found is not None and _VALID.fullmatch(found) else None
+
+
 def of_request(headers: Mapping[str, str], body: bytes, session_id: Token, message_id: Token) -> str:
     """The trace of a request in the queue: its header's, else its envelope's, else one that is made of its ids, so that
     every worker that gets it makes the same."""
-    found = headers.get(TRACEPARENT)
-    if found is not None and _VALID.fullmatch(found):
+    found = given(headers)
+    if found is not None:
         return found
     if b'"trace_id"' in body and (enveloped := _of_envelope(body)) is not None:
         return enveloped
     made = hashlib.blake2b(f"{session_id}:{message_id}".encode(), digest_size=24).hexdigest()
     return f"00-{made[:32]}-{made[32:]}-{NOT_SAMPLED}"
+
+
+def is_sampled(traceparent: str) -> bool:
+    """Whether its spans are to be recorded. What is no traceparent is of no trace."""
+    return _VALID.fullmatch(traceparent) is not None and bool(int(traceparent[53:], 16) & 1)
+
+
+def sampled(traceparent: str) -> str:
+    """The same, to be recorded."""
+    return f"{traceparent[:53]}{int(traceparent[53:], 16) | 1:02x}"
+
+
+def below(traceparent: str, span_id: str) -> str:
+    """Of a span in the same trace, 16 hexadecimal digits."""
+    return f"{traceparent[:36]}{span_id}{traceparent[52:]}"
+
+
+def span_id(traceparent: str) -> str:
+    """Of whoever has handed it on."""
+    return traceparent[36:52]
+
+
+def span_id_of(traceparent: str, what: str) -> str:
+    """The id of the span of `what` in that trace: the same, whoever asks."""
+    return hashlib.blake2b(f"{trace_id(traceparent)}:{what}".encode(), digest_size=8).hexdigest()
 
 
 def trace_id(traceparent: str) -> str:

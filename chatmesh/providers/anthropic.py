@@ -49,7 +49,13 @@ class Anthropic:
             )
         except ProtocolError as error:
             raise ProviderError(error.what, code="provider_refused") from error
-        return Call(body, partial(AnthropicAnswer, seam), self._refusals, dropped=dropped)
+        return Call(
+            body,
+            partial(AnthropicAnswer, seam),
+            self._refusals,
+            dropped=dropped,
+            traceparent=prompt.traceparent,
+        )
 
 
 def _headers(settings: Settings) -> dict[str, str]:

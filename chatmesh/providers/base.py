@@ -15,7 +15,7 @@ Message = dict[str, Any]
 class Prompt:
     """What to answer, and for whom. `context` is the request's, with the provider's own keys in it; `history` are the
     messages before, oldest first, from the session or from the request. `attempt` counts the workers that have tried
-    before, from 1."""
+    before, from 1. `traceparent`: what a request that is made for the answer says of its trace."""
 
     model: str
     message: str
@@ -25,6 +25,7 @@ class Prompt:
     message_id: str = ""
     user_id: str = ""
     attempt: int = 1
+    traceparent: str = ""
 
     @property
     def system(self) -> str | None:

@@ -49,7 +49,7 @@ class Refusals:
 
 class Call:
     """`body` is what to send now; `begin` makes the reader of one answer to it; `dropped` names parameters that don't
-    exist at this provider."""
+    exist at this provider; `traceparent` names the answer's trace to the server."""
 
     def __init__(
         self,
@@ -58,8 +58,10 @@ class Call:
         refusals: Refusals,
         *,
         dropped: tuple[str, ...] = (),
+        traceparent: str = "",
     ) -> None:
         self.body = dict(body)
+        self.traceparent = traceparent
         self.begin = begin
         self._model = str(body["model"])
         self._refusals = refusals

@@ -44,4 +44,4 @@ class Openai:
             continuation=self.continuation,
             max_tokens=self._settings.max_tokens,
         )
-        return Call(body, partial(OpenaiAnswer, seam), self._refusals)
+        return Call(body, partial(OpenaiAnswer, seam), self._refusals, traceparent=prompt.traceparent)

@@ -18,6 +18,7 @@ from functools import cache
 import httpx
 
 from chatmesh.kernel.restarts import Backoff
+from chatmesh.protocol.headers import TRACEPARENT
 from chatmesh.protocol.jsontext import encode
 from chatmesh.providers.answer import Answer
 from chatmesh.providers.base import Delta
@@ -144,7 +145,8 @@ class Upstream:
     @asynccontextmanager
     async def _opened(self, call: Call, read_by: float) -> AsyncIterator[httpx.Response]:
         """The answer's head has come, and promises an answer."""
-        request = self._client.build_request("POST", self._url, content=encode(call.body))
+        traced = {TRACEPARENT: call.traceparent} if call.traceparent else {}
+        request = self._client.build_request("POST", self._url, content=encode(call.body), headers=traced)
         try:
             async with asyncio.timeout_at(read_by):
                 response = await self._client.send(request, stream=True)

@@ -138,3 +138,10 @@ dropped = Counter(
     ["reason"],
 )
 chunks_delivered = Counter("chatmesh_chunks_delivered_total", "Chunks written to readers live.")
+
+spans_exported = Counter("chatmesh_trace_spans_exported_total", "Spans that the collector has taken.")
+spans_dropped = Counter(
+    "chatmesh_trace_spans_dropped_total",
+    "Spans that nobody has got: `queue_full`, `not_taken` (the collector is away, or refuses), `shutdown`.",
+    ["reason"],
+)

@@ -19,6 +19,7 @@ from chatmesh.protocol.records import asked
 from chatmesh.protocol.spend import Spend
 from chatmesh.providers import Catalogue, Message, Prompt, Resume
 from chatmesh.telemetry import get_logger, metrics
+from chatmesh.telemetry.tracing import NO_TRACING, Span, Tracing
 from chatmesh.workflow.age import Age
 from chatmesh.workflow.claims import CLAIM_SECONDS, Claimed, Claims
 from chatmesh.workflow.conversation import Bounds, brought_along, of_session
@@ -27,6 +28,7 @@ from chatmesh.workflow.ledger import Ledger
 from chatmesh.workflow.pace import Pace
 from chatmesh.workflow.ports import LanesPort
 from chatmesh.workflow.running import End, Generations, Running
+from chatmesh.workflow.spans import begin_attempt, end_attempt
 from chatmesh.workflow.stops import StopSweep
 from chatmesh.workflow.task import Task
 from chatmesh.workflow.writing import Writing
@@ -49,6 +51,7 @@ class Answers:
         bounds: Bounds,
         *,
         max_attempts: int,
+        tracing: Tracing = NO_TRACING,
     ) -> None:
         self._claims = claims
         self._broker = broker
@@ -59,11 +62,18 @@ class Answers:
         self._age = age
         self._bounds = bounds
         self._max_attempts = max_attempts
+        self._tracing = tracing
 
     async def answer(self, task: Task, claimed: Claimed, ended: End | None) -> End | None:
         """Returns once the final record is stored and sent, or (LEAVING) once the session is handed over. `ended`: it is
         to be ended before it begins. Raises what ended the lane."""
-        writing = self._open(task, claimed)
+        writing = self._open(task, claimed, begin_attempt(self._tracing, task, claimed))
+        # Of an attempt that raises, the next one tells: whoever has lost the claim may not know.
+        why = await self._answer(task, claimed, ended, writing)
+        end_attempt(writing, "handed_over" if why is End.LEAVING else "done")
+        return why
+
+    async def _answer(self, task: Task, claimed: Claimed, ended: End | None, writing: Writing) -> End | None:
         lane = writing.lane
         running = Running(task.request.session_id, task.request.message_id, lane, ended)
         left_seconds = max(0.0, self._age.left_seconds(task.delivery.stored_at, time.time()))
@@ -92,7 +102,7 @@ class Answers:
             metrics.generations_active.dec()
         return why
 
-    def _open(self, task: Task, claimed: Claimed) -> Writing:
+    def _open(self, task: Task, claimed: Claimed, span: Span) -> Writing:
         request, told = task.request, claimed.told
         max_payload = self._broker.connection.max_payload
         lane = self._lanes.open(
@@ -103,7 +113,7 @@ class Answers:
             offset=told.offset,
             request=asked(request) if told.records == 0 else None,
             is_foreign=task.is_foreign,
-            traceparent=task.traceparent,
+            traceparent=span.traceparent,
             key=task.key,
             max_bytes=max_payload,
         )
@@ -120,7 +130,8 @@ class Answers:
             told=told.text,
         )
         ledger = Ledger(claimed.attempt, told.written, user_id=request.user_id, price=self._catalogue.price)
-        return Writing(lane, encoder, ledger, Pace(task.delivery.stored_at if claimed.attempt == 1 else None))
+        pace = Pace(task.delivery.stored_at if claimed.attempt == 1 else None)
+        return Writing(lane, encoder, ledger, pace, span)
 
     async def _write(self, task: Task, claimed: Claimed, running: Running, writing: Writing) -> End | None:
         """Everything of the answer is in the lane then, its end too."""

@@ -36,10 +36,11 @@ class Identity:
 
 @dataclass(frozen=True, slots=True)
 class Claimed:
-    """Our claim, and what is told under earlier ones."""
+    """Our claim, and what is told under earlier ones. `lost`: the one before it, of an attempt that came to no end."""
 
     held: HeldClaim
     told: Told
+    lost: HeldClaim | None = None
 
     @property
     def token(self) -> int:
@@ -96,7 +97,8 @@ class Claims:
         metrics.takeovers.labels("handed_over" if held.claim.handed_over else "lost").inc()
         # Only now: until our claim stood, its holder could still have stored another record.
         records = await self._read(request.session_id, held.first, token)
-        return Claimed(HeldClaim(claim, token), told(records, request.message_id, held.claim.base))
+        before = told(records, request.message_id, known.base)
+        return Claimed(HeldClaim(claim, token), before, None if known.handed_over else held)
 
     async def recount(
         self, request: WorkflowRequest, held: HeldClaim, *, erases: bool = False

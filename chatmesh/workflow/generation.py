@@ -6,13 +6,14 @@ import asyncio
 import time
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import cast
 
 from chatmesh.errors import ProtocolError, ProviderError
 from chatmesh.providers import Continuation, Delta, Prompt, Provider, Resume
 from chatmesh.providers.overlap import Overlap
 from chatmesh.telemetry import get_logger
+from chatmesh.telemetry.tracing import Kind, Span
 from chatmesh.workflow.shown import Shown
 from chatmesh.workflow.writing import Writing
 
@@ -49,8 +50,13 @@ async def generate(choices: Sequence[Choice], resume: Resume, writing: Writing) 
         writing.pace.begin(choice.label)
         if failed:
             encoder.note(failed_over=list(failed))
+        writing.span.note(model=choice.label)
         try:
-            return await _write(choice, shown, writing)
+            with writing.span.child("provider", {"model": choice.label}, Kind.CLIENT) as span:
+                asked = replace(choice.prompt, traceparent=span.traceparent)
+                finish_reason = await _write(replace(choice, prompt=asked), shown, writing, span)
+                span.note(finish_reason=finish_reason)
+                return finish_reason
         except ProviderError as error:
             failed.append({"model": encoder.model, "code": error.code})
             is_last = number == len(choices) or error.code in UNMENDED
@@ -69,7 +75,7 @@ async def generate(choices: Sequence[Choice], resume: Resume, writing: Writing) 
     raise ValueError("nobody was chosen to answer")
 
 
-async def _write(choice: Choice, shown: Shown, writing: Writing) -> str:
+async def _write(choice: Choice, shown: Shown, writing: Writing, span: Span) -> str:
     lane, provider, resume = writing.lane, choice.provider, shown.resume
     restarts = resume.is_void or (bool(resume.text) and provider.continuation is Continuation.RESTART)
     repeats = provider.continuation is Continuation.OVERLAP and not restarts
@@ -100,6 +106,7 @@ async def _write(choice: Choice, shown: Shown, writing: Writing) -> str:
             if is_first and chunks:
                 # A provider that never waits would keep the batcher from sending the first chunk at once.
                 is_first = False
+                span.event("first_token")
                 await asyncio.sleep(0)
             elif not lane.has_room:
                 await lane.wait_room()

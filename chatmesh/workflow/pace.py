@@ -23,6 +23,8 @@ class Pace:
         self._last: float | None = None
         self._counts = [0] * (MOST_BITS + 1)
         self._total = 0
+        self.first_at: float | None = None
+        """When the first piece was written, in Unix seconds."""
 
     def begin(self, model: str) -> None:
         """What comes now is that model's, by its name in the configuration."""
@@ -39,8 +41,10 @@ class Pace:
                 self._counts[gap.bit_length()] += 1
             else:
                 self._counts[0] += 1
-        elif self._accepted_at is not None:
-            metrics.first_token_seconds.observe(self._model, now - self._accepted_at)
+        else:
+            self.first_at = now
+            if self._accepted_at is not None:
+                metrics.first_token_seconds.observe(self._model, now - self._accepted_at)
         self._last = now
 
     def tell(self) -> None:

@@ -17,8 +17,10 @@ from chatmesh.broker import Broker, Delivery, MessageState, Opened
 from chatmesh.errors import ChatmeshError, FencedError
 from chatmesh.kernel.together import together
 from chatmesh.protocol import headers, trace
+from chatmesh.protocol.messages import WorkflowRequest
 from chatmesh.protocol.records import Record
 from chatmesh.telemetry import get_logger, metrics
+from chatmesh.telemetry.tracing import NO_TRACING, Tracing
 from chatmesh.workflow.age import Age
 from chatmesh.workflow.answers import Answers
 from chatmesh.workflow.claims import READ_SECONDS, Claimed, Claims
@@ -59,6 +61,7 @@ class Turns:
         routes: RoutesPort,
         generations: Generations,
         age: Age,
+        tracing: Tracing = NO_TRACING,
     ) -> None:
         self._claims = claims
         self._eraser = Eraser(claims, broker, routes)
@@ -67,14 +70,12 @@ class Turns:
         self._routes = routes
         self._generations = generations
         self._age = age
+        self._tracing = tracing
 
     async def take(self, delivery: Delivery, opened: Opened) -> Outcome:
         """One try to answer. Errors of the broker end it without an ack: the request comes back."""
         request = opened.request
-        traceparent = trace.of_request(
-            delivery.headers, delivery.body, request.session_id, request.message_id
-        )
-        task = Task(delivery, request, traceparent, opened.key)
+        task = Task(delivery, request, self._trace(delivery, request), opened.key)
         began = time.monotonic()
         self._routes.open(request.session_id)
         try:
@@ -90,6 +91,10 @@ class Turns:
         if outcome not in (Outcome.PARKED, Outcome.BUSY):
             _tell(task, outcome, began)
         return outcome
+
+    def _trace(self, delivery: Delivery, request: WorkflowRequest) -> str:
+        found = trace.of_request(delivery.headers, delivery.body, request.session_id, request.message_id)
+        return found if trace.given(delivery.headers) else self._tracing.decide(found)
 
     async def _take(self, task: Task) -> Outcome:
         request = task.request

@@ -44,6 +44,8 @@ _BY_NAME: dict[str, st.SearchStrategy[Any]] = {
     "algorithms": st.sampled_from([["RS256"], ["ES256", "ES512"], ["EdDSA"]]),
     "secret": st.text(_VISIBLE, min_size=32, max_size=60),
     "leeway_seconds": st.floats(0, 300),
+    "endpoint": st.sampled_from(["http://127.0.0.1:4318/v1/traces", "https://spans.example/v1/traces"]),
+    "sample_ratio": st.floats(0, 1),
     "models": st.dictionaries(_NAME, st.just({"provider": "openai", "retries": 1}), max_size=2),
 }
 _NOT_ALONE = (*OF_CALLERS, "password", "password_file", "token_file", "secret_file", "cert_file", "key_file")

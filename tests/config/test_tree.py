@@ -70,6 +70,7 @@ default_model: demo
 demo: {enabled: true, tokens_per_second: 0}
 openai: {cancel_on_disconnect: false}
 log: {level: info, format: auto}
+tracing: {endpoint: null, service_name: chatmesh, sample_ratio: 1}
 """
 
 
