@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
 from types import TracebackType
@@ -43,7 +44,12 @@ class Place:
     """One more message of a caller's, counted from the question whether it may come, so that of many at once no more get
     in than of many in a row. Left again at its end, unless `keep` was called. `refusal`: there is no place."""
 
-    def __init__(self, refusal: Problem | None, keep: Callable[[], None], leave: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        refusal: Problem | None,
+        keep: Callable[[], None] = lambda: None,
+        leave: Callable[[], None] = lambda: None,
+    ) -> None:
         self.refusal = refusal
         self._keep = keep
         self._leave = leave
@@ -96,22 +102,38 @@ class Limits:
 
     async def place(self, caller: Caller, session_id: Token) -> Place:
         """For one message more. Its refusal is a 429: `rate_limited`, `too_many_answers` or `mesh_busy`. Raises BrokerError."""
-        coming, refusal = None, self._too_often(caller)
-        if refusal is None and self._settings.counts_answers:
-            refusal = await self._too_many(caller)
-            # No await since the count: nobody else has asked in between.
-            if refusal is None:
+        refusal = self._too_often(caller)
+        if refusal is not None:
+            return Place(refusal)
+        coming = None
+        with ExitStack() as until_placed:
+            self._take(caller)
+            until_placed.callback(self._give_back, caller)
+            if self._settings.counts_answers:
+                refusal = await self._too_many(caller)
+                if refusal is not None:
+                    return Place(refusal)
+                # No await since the count: nobody else has asked in between.
                 coming = self._in_flight.add(session_id, caller.tenant, caller.user)
-        return Place(refusal, partial(self._took, caller, coming), partial(self._left, coming))
+            until_placed.pop_all()
+        return Place(None, partial(self._took, coming), partial(self._left, caller, coming))
 
-    def _took(self, caller: Caller, coming: Coming | None) -> None:
+    def _take(self, caller: Caller) -> None:
         now = self._clock()
         for name, rates in self._rates:
             rates.take(_key(name, caller), now)
+
+    def _give_back(self, caller: Caller) -> None:
+        now = self._clock()
+        for name, rates in self._rates:
+            rates.give_back(_key(name, caller), now)
+
+    def _took(self, coming: Coming | None) -> None:
         if coming is not None:
             self._in_flight.came(coming)
 
-    def _left(self, coming: Coming | None) -> None:
+    def _left(self, caller: Caller, coming: Coming | None) -> None:
+        self._give_back(caller)
         if coming is not None:
             self._in_flight.left(coming)
 

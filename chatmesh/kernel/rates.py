@@ -30,6 +30,11 @@ class Rates:
         self._buckets.move_to_end(key)
         self._forget(now)
 
+    def give_back(self, key: str, now: float) -> None:
+        """`key` took one and did not do it after all."""
+        if key in self._buckets:
+            self._buckets[key] = (min(self._most, self._left(key, now) + 1), now)
+
     def _left(self, key: str, now: float) -> float:
         left, at = self._buckets.get(key, (self._most, now))
         return min(self._most, left + (now - at) * self._per_second)

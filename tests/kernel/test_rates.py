@@ -35,6 +35,14 @@ def test_one_who_asks_too_often_costs_nobody_else_anything() -> None:
     assert allowed(bucket, "b", 0.0)
 
 
+def test_what_was_not_done_after_all_counts_for_nothing() -> None:
+    bucket = Rates(2)
+    bucket.give_back("a", 0.0)
+    bucket.take("a", 0.0)
+    bucket.give_back("a", 0.0)
+    assert [allowed(bucket, "a", 0.0) for _ in range(3)] == [True, True, False]
+
+
 @given(
     per_minute=st.integers(1, 100),
     pauses=st.lists(st.floats(0, 100, allow_nan=False), min_size=1, max_size=200),

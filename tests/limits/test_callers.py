@@ -65,6 +65,23 @@ async def test_user_who_says_too_much_in_a_minute_waits_and_others_do_not(broker
     assert limited("user_rate") >= before + 2
 
 
+async def test_many_at_once_are_no_more_than_in_a_row_and_what_was_not_accepted_does_not_count(
+    broker: Broker,
+) -> None:
+    async with asking(broker.url, "limits.user_messages_per_minute=3", "limits.tenant_answers=9") as (
+        _,
+        client,
+    ):
+        echo = {"context": {"model": "echo"}}
+        # Taken and given back: a repetition is nothing new.
+        for _ in range(6):
+            await say(client, "alice", "a", message_id="m", **echo)
+        answers = await asyncio.gather(
+            *(say(client, "alice", f"s{number}", message_id="m", **echo) for number in range(20))
+        )
+        assert sum(not refused(answer, "rate_limited") for answer in answers) == 2
+
+
 async def test_tenant_that_says_too_much_in_a_minute_waits_whoever_speaks(broker: Broker) -> None:
     async with asking(broker.url, "limits.tenant_messages_per_minute=2") as (_, client):
         answers = [await say(client, user, user, context={"model": "echo"}) for user in ("a", "b", "c")]
