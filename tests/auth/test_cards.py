@@ -116,7 +116,7 @@ async def test_replicated_card_is_never_read_old(cluster: Cluster) -> None:
         for number in range(60):
             session_id = Token(f"s{number % 3}")
             mine = card_of(f"u{number}")
-            assert await writers[number % 3].begin(session_id, mine, seconds=5) == mine
+            assert await writers[number % 3].begin(session_id, mine, None, seconds=5) == mine
             for reader in writers:
                 assert await reader.read(session_id, seconds=5) == mine
             await writers[(number + 1) % 3].erase(session_id, mine, seconds=5)
