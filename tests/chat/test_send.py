@@ -24,6 +24,8 @@ from tests.support.mesh import client_of, running
 from tests.support.models import models
 from tests.support.processes import Process
 
+pytestmark = pytest.mark.slow
+
 COUNTED = "".join(f"{number} " for number in range(1, 101))
 SILENT = "demo.tokens_per_second=0.01"
 """One token now, the next in a hundred seconds."""

@@ -24,6 +24,8 @@ from tests.support.proxy import FaultProxy
 from tests.support.reading import events, post
 from tests.support.waiting import eventually
 
+pytestmark = pytest.mark.slow
+
 EVENTS = "/v1/sessions/s/events"
 
 LONG = 12_000

@@ -18,6 +18,8 @@ from tests.support.reading import events, post
 from tests.support.waiting import eventually
 from tests.support.watching import watching
 
+pytestmark = pytest.mark.slow
+
 
 async def test_publish_that_was_cut_is_retried_with_the_same_id_and_stored_once(
     broker: Broker, nats_client: Client

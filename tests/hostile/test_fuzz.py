@@ -27,6 +27,8 @@ from tests.support.broker import Broker
 from tests.support.reading import events, post
 from tests.support.waiting import eventually
 
+pytestmark = pytest.mark.slow
+
 FUZZ = settings(
     max_examples=20,
     deadline=None,

@@ -24,6 +24,8 @@ from tests.support import stored
 from tests.support.reading import events, post
 from tests.support.waiting import eventually
 
+pytestmark = pytest.mark.slow
+
 SUBJECTS = ["chat.pod.p.response", "chat.session.s.broadcast"]
 
 FOREIGN = [

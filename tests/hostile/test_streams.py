@@ -26,6 +26,8 @@ from tests.support.reading import events, post
 from tests.support.waiting import eventually
 from tests.support.watching import watching
 
+pytestmark = pytest.mark.slow
+
 HEADERS = [
     {"Status": "204"},
     {"Status": "404"},

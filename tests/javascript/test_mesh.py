@@ -19,6 +19,8 @@ from tests.support.proxy import FaultProxy
 from tests.support.reading import post
 from tests.support.waiting import eventually
 
+pytestmark = pytest.mark.slow
+
 COUNT = 120
 PACE = {"model": "count", "max_tokens": COUNT, "tokens_per_second": 60}
 """An answer of two seconds: long enough to break something in the middle."""

@@ -22,6 +22,8 @@ from tests.support.reading import Reading, events, post
 from tests.support.stored import records
 from tests.support.waiting import eventually
 
+pytestmark = pytest.mark.slow
+
 KIB = 1024
 SMALL, DEFAULT = 32 * KIB, 1024 * KIB
 

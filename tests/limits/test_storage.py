@@ -21,6 +21,8 @@ from tests.support.mesh import client_of, is_ready, running
 from tests.support.reading import Reading, events, post
 from tests.support.waiting import eventually
 
+pytestmark = pytest.mark.slow
+
 COUNT: dict[str, Any] = {"model": "count", "max_tokens": 40, "tokens_per_second": 50}
 
 

@@ -21,6 +21,8 @@ from tests.support.mesh import client_of, pod_and_client, running
 from tests.support.proxy import FaultProxy
 from tests.support.waiting import eventually
 
+pytestmark = pytest.mark.slow
+
 PATH = "/v1/chat/completions"
 SESSION = {"X-Session-Id": "s"}
 COUNT: dict[str, Any] = {"model": "count", "messages": said("x"), "max_tokens": 20}

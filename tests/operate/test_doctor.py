@@ -29,6 +29,8 @@ from tests.support.reading import events, post
 from tests.support.stored import api, update_stream
 from tests.support.waiting import eventually
 
+pytestmark = pytest.mark.slow
+
 QUEUE, CONSUMER = "stream WORKFLOW_REQUESTS", "consumer WORKFLOW_REQUESTS/workflow-processor"
 
 

@@ -23,6 +23,8 @@ from tests.support.reading import post
 from tests.support.stored import Stored, queued, stored
 from tests.support.waiting import eventually
 
+pytestmark = pytest.mark.slow
+
 GARBAGE = b'{"message": "a secret of hers", \x1b[2J\xff'
 
 

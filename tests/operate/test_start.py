@@ -16,6 +16,8 @@ from chatmesh import __version__
 from tests.operate.support import Start, finished
 from tests.support.broker import Broker
 
+pytestmark = pytest.mark.slow
+
 
 @contextmanager
 def taken_port() -> Iterator[int]:

@@ -16,6 +16,8 @@ from tests.support.broker import Broker
 from tests.support.processes import free_port
 from tests.support.stored import api, update_stream
 
+pytestmark = pytest.mark.slow
+
 CONSUMER = "WORKFLOW_REQUESTS/workflow-processor"
 
 

@@ -25,6 +25,8 @@ from tests.support.proxy import FaultProxy
 from tests.support.reading import events, post
 from tests.support.waiting import eventually
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[2]
 MODELS = models("restarting")
 TOKENS = 200

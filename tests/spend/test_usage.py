@@ -20,6 +20,8 @@ from tests.support.broker import Broker
 from tests.support.mesh import client_of, running
 from tests.support.reading import events, post
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 async def client(broker: Broker) -> AsyncIterator[httpx.AsyncClient]:

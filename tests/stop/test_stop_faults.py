@@ -15,6 +15,8 @@ from tests.faults.support import PATIENCE_SECONDS, StartWorker, claims, count_te
 from tests.support.processes import Process
 from tests.support.reading import Reading, events, post
 
+pytestmark = pytest.mark.slow
+
 __all__ = ["http", "new_worker", "pod"]
 
 COUNT: dict[str, Any] = {"model": "count", "max_tokens": 1000, "tokens_per_second": 20}

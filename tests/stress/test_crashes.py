@@ -28,6 +28,8 @@ from tests.support.mesh import QUICK, client_of, running
 from tests.support.reading import Reading, events, post
 from tests.support.waiting import eventually
 
+pytestmark = pytest.mark.slow
+
 SETTINGS = ("worker.ack_wait_seconds=1", "heartbeat.interval_seconds=0.3", "log.level=warning")
 """A short lease: a delivery that died with its actor comes back after it. Heartbeats often: some crash in one."""
 

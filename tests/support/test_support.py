@@ -19,6 +19,8 @@ from tests.support.processes import Process
 from tests.support.proxy import FaultProxy
 from tests.support.waiting import eventually
 
+pytestmark = pytest.mark.slow
+
 _LEAKY_TESTS = """
 import asyncio
 

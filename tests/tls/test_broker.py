@@ -20,6 +20,8 @@ from tests.support.waiting import eventually
 from tests.tls.conftest import NewBroker
 from tests.tls.support import CREDENTIALS, LOGIN, PASSWORD, encrypted, greeting, recording
 
+pytestmark = pytest.mark.slow
+
 QUICK = ("nats.connect_seconds=1",)
 
 

@@ -20,6 +20,8 @@ from tests.support.proxy import FaultProxy
 from tests.support.reading import events, post
 from tests.vercel.chats import PATIENCE_SECONDS, RESUME, Chats
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[2]
 PACE = "demo.tokens_per_second=100"
 TOKENS = 200

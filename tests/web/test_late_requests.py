@@ -8,6 +8,8 @@ import pytest
 
 from tests.web.serving import PATIENCE_SECONDS, Serving, late, serving
 
+pytestmark = pytest.mark.slow
+
 GET = b"GET /ok HTTP/1.1\r\nHost: x\r\n\r\n"
 HALF_HEAD = b"GET /ok HTTP/1.1\r\nHost: x\r\nX-More: "
 HALF_BODY = b"POST /echo HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\n{"
