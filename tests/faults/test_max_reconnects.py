@@ -80,7 +80,8 @@ async def test_credentials_that_changed_meanwhile_are_the_reason_that_is_given(
     broker = await Broker.start(tmp_path, user="ann", password="before")
     settings = ("nats.user=ann", "nats.password=before")
     try:
-        process = await started(chatmesh, broker.url, 2, *settings, role="worker")
+        # Enough of them for a broker that takes its time to come back.
+        process = await started(chatmesh, broker.url, 40, *settings, role="worker")
         config = broker.config_file
         config.write_text(config.read_text().replace("before", "after"))
         await broker.restart()
