@@ -21,6 +21,8 @@ from tests.cli.support import Chatmesh, Run, run_on_terminal
 from tests.support.broker import Broker
 from tests.support.processes import free_port
 
+pytestmark = pytest.mark.slow
+
 SECRET = "xyzzy-secret"
 
 

@@ -24,6 +24,8 @@ from tests.support.mesh import client_of, pod_and_client, running
 from tests.support.reading import Reading, events
 from tests.support.waiting import eventually
 
+pytestmark = pytest.mark.slow
+
 TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"
 PARENT = "00f067aa0ba902b7"
 GIVEN = f"00-{TRACE}-{PARENT}-01"

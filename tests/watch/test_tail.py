@@ -29,6 +29,8 @@ from tests.support.stored import chunks, text
 from tests.support.waiting import eventually
 from tests.watch.support import STREAMS_ONLY, Command, store_record
 
+pytestmark = pytest.mark.slow
+
 S = Token("s")
 
 
