@@ -82,9 +82,22 @@ def chatmesh(tmp_path: Path) -> Iterator[Callable[..., Process]]:
         process.kill()
 
 
+_configure = structlog.configure
+
+
+def _configure_without_cache(*arguments: Any, **options: Any) -> None:
+    _configure(*arguments, **options | {"cache_logger_on_first_use": False})
+
+
+# A command that a test runs in this process configures logs for good, and loggers would keep what it said: the next test's
+# lines would be filtered by it.
+structlog.configure = _configure_without_cache
+
+
 @pytest.fixture
 def logs() -> Iterator[list[Any]]:
     """Every log line of this process."""
-    structlog.configure(cache_logger_on_first_use=False)
+    structlog.reset_defaults()
+    _configure_without_cache()
     with capture_logs() as lines:
         yield lines
