@@ -62,11 +62,11 @@ class OtlpSpans:
 
     def open(self) -> None:
         """Starts the thread."""
-        from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter  # noqa: PLC0415
-        from opentelemetry.sdk.resources import Resource  # noqa: PLC0415
-        from opentelemetry.sdk.trace import TracerProvider  # noqa: PLC0415
-        from opentelemetry.sdk.trace.export import BatchSpanProcessor  # noqa: PLC0415
-        from opentelemetry.sdk.trace.sampling import ALWAYS_ON  # noqa: PLC0415
+        from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter  # noqa: PLC0415 - an extra
+        from opentelemetry.sdk.resources import Resource  # noqa: PLC0415 - an extra
+        from opentelemetry.sdk.trace import TracerProvider  # noqa: PLC0415 - an extra
+        from opentelemetry.sdk.trace.export import BatchSpanProcessor  # noqa: PLC0415 - an extra
+        from opentelemetry.sdk.trace.sampling import ALWAYS_ON  # noqa: PLC0415 - an extra
 
         # It tells of each try, with a traceback; we tell once, see `_Sent`.
         logging.getLogger("opentelemetry").setLevel(logging.CRITICAL)
@@ -160,7 +160,7 @@ class _Ids:
 
 
 def _generator(ids: _Ids) -> IdGenerator:
-    from opentelemetry.sdk.trace.id_generator import IdGenerator  # noqa: PLC0415
+    from opentelemetry.sdk.trace.id_generator import IdGenerator  # noqa: PLC0415 - an extra
 
     class Given(IdGenerator):
         def generate_trace_id(self) -> int:
@@ -173,8 +173,8 @@ def _generator(ids: _Ids) -> IdGenerator:
 
 
 def _counting(exporter: SpanExporter, sent: _Sent) -> SpanExporter:
-    from opentelemetry.sdk.trace import ReadableSpan  # noqa: PLC0415
-    from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult  # noqa: PLC0415
+    from opentelemetry.sdk.trace import ReadableSpan  # noqa: PLC0415 - an extra
+    from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult  # noqa: PLC0415 - an extra
 
     class Counting(SpanExporter):
         def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
@@ -193,7 +193,7 @@ def _counting(exporter: SpanExporter, sent: _Sent) -> SpanExporter:
 
 def _replay(tracer: Tracer, ended: Ended) -> None:
     """Tells the SDK what was, at the times that it was."""
-    from opentelemetry.trace import SpanKind, Status, StatusCode  # noqa: PLC0415
+    from opentelemetry.trace import SpanKind, Status, StatusCode  # noqa: PLC0415 - an extra
 
     span: Span = tracer.start_span(
         ended.name,
@@ -210,8 +210,8 @@ def _replay(tracer: Tracer, ended: Ended) -> None:
 
 
 def _below(ended: Ended) -> Context:
-    from opentelemetry.context import Context  # noqa: PLC0415
-    from opentelemetry.trace import (  # noqa: PLC0415
+    from opentelemetry.context import Context  # noqa: PLC0415 - an extra
+    from opentelemetry.trace import (  # noqa: PLC0415 - an extra
         NonRecordingSpan,
         SpanContext,
         TraceFlags,
@@ -235,8 +235,8 @@ def _ns(unix_seconds: float) -> int:
 
 def _check_installed() -> None:
     try:
-        import opentelemetry.exporter.otlp.proto.http.trace_exporter  # noqa: PLC0415
-        import opentelemetry.sdk.trace.export  # noqa: F401, PLC0415
+        import opentelemetry.exporter.otlp.proto.http.trace_exporter  # noqa: PLC0415 - an extra
+        import opentelemetry.sdk.trace.export  # noqa: F401, PLC0415 - an extra
     except ImportError as error:
         raise ConfigError(
             f"spans can't be sent, since {error.name or 'opentelemetry'} is not installed",

@@ -12,54 +12,16 @@ import pytest
 
 from tests.auth.support import add_key
 from tests.browser.chat import Chat
-from tests.browser.chromium import Chromium, Tab
+from tests.browser.chromium import Chromium
 from tests.browser.conftest import PACE
+from tests.browser.doing import LAST, MARKDOWN, click, wait
 from tests.docs.pages import page
-from tests.support.node import installed
 from tests.support.processes import Process
-from tests.support.waiting import eventually
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
 PILL = "document.getElementById('pill').textContent"
 COUNTER = "document.querySelector('#plug .count').textContent"
-FOCUSED = "document.activeElement.textContent.trim() || document.activeElement.ariaLabel || document.activeElement.id"
-LAST = "[...document.querySelectorAll('.turn')].at(-1)"
-
-MARKDOWN = """\
-## A *heading*
-
-1. one `two`
-2. **three**
-
-```js
-let a = "<b>";
-```
-
-| a | b |
-|---|--:|
-| 1 | 2 |
-
-> said [here](https://example.org/x "there") and &amp; there
-
-<img src=x onerror="window.isHurt = true"><script>window.isHurt = true</script>
-
-![a picture](https://example.org/spy.png) [click](javascript:window.isHurt=true) <b onclick="window.isHurt=true">bold</b>
-
-[data](data:text/html,<script>alert(1)</script>) ~~gone~~
-"""
-
-
-async def click(tab: Tab, selector: str) -> None:
-    await tab.evaluate(f"document.querySelector({json.dumps(selector)}).click()")
-
-
-async def is_shown(tab: Tab, expression: str) -> bool:
-    return bool(await tab.evaluate(expression))
-
-
-async def wait(tab: Tab, expression: str) -> None:
-    await eventually(lambda: is_shown(tab, expression), message=expression, timeout=20)
 
 
 async def readers(http: aiohttp.ClientSession, server: str) -> float:
@@ -134,71 +96,6 @@ async def test_asking_again_is_a_new_message_with_what_was_said_before(
         {"role": "assistant", "content": "first"},
     ]
     assert chat.tab.errors == []
-
-
-async def test_markdown_is_shown_and_nothing_of_it_runs(chromium: Chromium, server: str) -> None:
-    chat = await Chat.open(chromium, server)
-    await chat.choose("echo")
-    await chat.send(MARKDOWN)
-    await chat.wait_done()
-    shape: dict[str, Any] = await chat.tab.evaluate(
-        "(() => { const answer = document.querySelector('.answer');"
-        " const names = [...answer.querySelectorAll('*')].map((each) => each.localName);"
-        " return { names: [...new Set(names)].sort(), links: [...answer.querySelectorAll('a')].map((a) => [a.href, a.rel]),"
-        " code: answer.querySelector('pre code').textContent,"
-        " handlers: [...answer.querySelectorAll('*')].filter((each) => each.getAttribute('onclick')).length } })()"
-    )
-    assert shape["names"] == sorted(
-        [
-            "a",
-            "blockquote",
-            "button",
-            "code",
-            "del",
-            "em",
-            "figcaption",
-            "figure",
-            "div",
-            "h3",
-            "li",
-            "ol",
-            "p",
-            "pre",
-            "span",
-            "strong",
-            "table",
-            "tbody",
-            "td",
-            "th",
-            "thead",
-            "tr",
-        ]
-    )
-    rel = "noopener noreferrer nofollow"
-    assert shape["links"] == [["https://example.org/x", rel], ["https://example.org/spy.png", rel]]
-    assert shape["code"] == 'let a = "<b>";'
-    assert shape["handlers"] == 0
-    text = (await chat.turns())[0]["answer"]
-    assert "& there" in text
-    assert '<img src=x onerror="window.isHurt = true">' in text
-    assert "<script>window.isHurt = true</script>" in text
-    assert await chat.tab.evaluate("window.isHurt === undefined")
-    assert chat.tab.errors == []
-
-
-async def test_answer_looks_the_same_as_it_comes_and_when_it_is_loaded(
-    chromium: Chromium, server: str
-) -> None:
-    chat = await Chat.open(chromium, server)
-    await chat.choose("echo")
-    await chat.send(MARKDOWN * 3)
-    await chat.wait_done(timeout=40)
-    shape = "document.querySelector('.answer').innerHTML"
-    grown = await chat.tab.evaluate(shape)
-    await chat.tab.reload()
-    await chat.wait_done()
-    loaded = await chat.tab.evaluate(shape)
-    assert loaded.replace("><", ">\n<").splitlines() == grown.replace("><", ">\n<").splitlines()
 
 
 async def test_code_and_answers_are_copied(chromium: Chromium, server: str) -> None:
@@ -339,71 +236,6 @@ async def test_page_of_a_server_that_asks_who_is_calling_asks_once(
     assert not await tab.evaluate("document.getElementById('key').open")
 
 
-async def test_everything_is_reached_with_the_keyboard(chromium: Chromium, server: str) -> None:
-    chat = await Chat.open(chromium, server)
-    await chat.choose("echo")
-    await chat.send("```js\nlet a;\n```")
-    await chat.wait_done()
-    reached = []
-    for _ in range(12):
-        await chat.tab.press("Tab")
-        reached.append(await chat.tab.evaluate(FOCUSED))
-    for name in ("Chats", "New chat", "Copy", "let a;", "Ask again", "Send", "Pull the plug"):
-        assert name in reached, reached
-    await chat.tab.evaluate("document.getElementById('open-chats').focus()")
-    await chat.tab.press("Enter")
-    await wait(chat.tab, "document.getElementById('chats').open")
-    await chat.tab.press("Escape")
-    await wait(chat.tab, "!document.getElementById('chats').open")
-    assert await chat.tab.evaluate("document.activeElement.id") == "open-chats"
-
-
-async def test_screen_reader_is_told_each_paragraph_once_it_is_whole(chromium: Chromium, server: str) -> None:
-    chat = await Chat.open(chromium, server)
-    await chat.tab.evaluate(
-        "window.spoken = []; new MutationObserver((changes) => changes.forEach(({ addedNodes }) =>"
-        " addedNodes.forEach((node) => spoken.push(node.textContent))))"
-        ".observe(document.getElementById('voice'), { childList: true }); 1"
-    )
-    await chat.choose("echo")
-    paragraphs = ["First one.", "Second one.", "```js\nlet a;\n```", "Fourth one."]
-    await chat.send("\n\n".join(paragraphs))
-    await chat.wait_done()
-    await wait(chat.tab, "window.spoken.length === 4")
-    assert await chat.tab.evaluate("window.spoken") == [*paragraphs[:2], "Code in js.", paragraphs[3]]
-
-
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("width", [1280, 360])
-async def test_axe_finds_nobody_left_out(chromium: Chromium, server: str, scheme: str, width: int) -> None:
-    axe = (
-        installed(Path(__file__).parent / "node", "who the page leaves out is")
-        / "node_modules/axe-core/axe.min.js"
-    )
-    chat = await Chat.open(chromium, server)
-    await chat.tab.resize(width, 800)
-    await chat.tab.prefer(prefers_color_scheme=scheme, prefers_reduced_motion="reduce")
-    await chat.choose("echo")
-    await chat.send(MARKDOWN)
-    await chat.wait_done()
-    await chat.choose("count")
-    await chat.send("count")
-    await chat.send("waits")
-    await wait(chat.tab, "document.querySelectorAll('.answer')[1].textContent.length > 5")
-    await chat.tab.evaluate(f"{axe.read_text()}; 1")
-    assert await violations(chat.tab) == []
-    assert await chat.tab.evaluate("document.documentElement.scrollWidth <= innerWidth")
-    await click(chat.tab, "#open-chats")
-    await wait(chat.tab, "document.querySelectorAll('#chats a').length === 1")
-    assert await violations(chat.tab) == []
-
-
-async def violations(tab: Tab) -> list[str]:
-    """What axe-core says against the page as it is now."""
-    found: list[dict[str, Any]] = await tab.evaluate("axe.run().then(({ violations }) => violations)")
-    return [f"{each['id']}: {[node['html'] for node in each['nodes']]}" for each in found]
-
-
 async def test_snippet_of_the_docs_shows_the_answer(chromium: Chromium, server: str) -> None:
     (snippet,) = page("docs/browser.md").blocks("js client")
     told, *rest = snippet.splitlines()
@@ -419,83 +251,4 @@ async def test_snippet_of_the_docs_shows_the_answer(chromium: Chromium, server: 
     assert tab.errors == []
 
 
-HARD = """\
-Title
-=====
-
-para one
-goes on
-
-* a
-  * b
-
-    deeper
-
-  ```py
-  code in a list
-
-  with a hole
-  ```
-* c
-
-- - -
-
-1) one
-
-   > quoted
-   > - in it
-
-2) two
-
-| x |
-|---|
-| y |
-after
-
-<div>
-
-inside
-
-</div>
-
-    indented code
-
-    more of it
-
-Second
----
-~~~
-fence ``` in a fence
-
-~~~
-#### jump
-last **one**
-"""
-
 # Every cut of the text into pieces of one length, and the whole: all of them have to look the same.
-GROW = """
-(async () => {
-  const { Markdown } = await import("/page/markdown.js");
-  const grown = (size) => {
-    const element = document.createElement("div");
-    const spoken = [];
-    const markdown = new Markdown(element, (text) => spoken.push(text));
-    for (let at = 0; at < TEXT.length; at += size) {
-      markdown.add(TEXT.slice(at, at + size));
-      markdown.draw();
-    }
-    markdown.end();
-    return [element.innerHTML, ...spoken].join("|");
-  };
-  const whole = grown(TEXT.length);
-  return Array.from({ length: 40 }, (_, size) => size + 1).filter((size) => grown(size) !== whole);
-})()
-"""
-
-
-@pytest.mark.parametrize("text", [MARKDOWN * 2, HARD, HARD * 2, HARD.replace("\n", "\r\n")])
-async def test_markdown_looks_the_same_in_whatever_pieces_it_comes(
-    chromium: Chromium, server: str, text: str
-) -> None:
-    chat = await Chat.open(chromium, server)
-    assert await chat.tab.evaluate(GROW.replace("TEXT", json.dumps(text))) == []

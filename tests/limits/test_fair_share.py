@@ -120,6 +120,7 @@ async def test_everybody_is_answered_while_one_tenant_floods_two_pods(broker: Br
                 statuses[answer.status_code] += 1
                 if not busy(answer):
                     accepted.append(session)
+                # Nothing is waited for: a flood of a hundred a second, and not of as much as the test's own loop can do.
                 await asyncio.sleep(0.01)
 
         async def speak() -> None:

@@ -97,7 +97,7 @@ async def _once(broker: Broker, config: Config) -> Frame:
 
 async def _watch(broker: Broker, config: Config) -> None:
     """Until somebody leaves. What it needs to draw is imported here: a script needs none of it."""
-    from chatmesh.cli.watch.screen import Screen  # noqa: PLC0415
+    from chatmesh.cli.watch.screen import Screen  # noqa: PLC0415 - rich costs a start 0.1 s
 
     leaving = asyncio.Event()
     with _leaves_by_signal(leaving), Screen() as screen:
