@@ -7,10 +7,10 @@ STAMP := $(VENV)/.installed
 PYTEST := $(BIN)/python -m pytest -n 4 --dist loadfile
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-all long chaos lint format types check lock upgrade audit clean
+.PHONY: help run test test-all long chaos bench-short bench-baseline lint format types check lock upgrade audit clean
 
 help: ## show this help
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 $(STAMP): pyproject.toml
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
@@ -31,6 +31,16 @@ long: $(STAMP) ## the tests that `make test` leaves out: faults and whatever tak
 
 chaos: $(STAMP) ## the fault tests: kills, stops and restarts of real processes
 	@$(PYTEST) -m chaos
+
+# A round of two scenarios beside the floor; the change is told, and only loss fails.
+BENCH := $(BIN)/chatmesh bench burst paced --quick --rounds 1
+BASELINE := .ci/bench-baseline.json
+
+bench-short: $(STAMP) ## half a minute of `chatmesh bench`, beside the ratios that the repository keeps
+	@$(BENCH) --baseline $(BASELINE)
+
+bench-baseline: $(STAMP) ## these ratios anew, on a machine that does nothing else: commit them with what changed them
+	@$(BENCH) --rounds 3 --quiet 60 --save $(BASELINE)
 
 lint: $(STAMP) ## ruff: lint and format, without changing anything
 	@$(BIN)/ruff check chatmesh chatmesh_server tests

@@ -68,6 +68,7 @@ def stream_settings(config: Config) -> StreamSettings:
         registry_max_bytes=streams.registry_max_bytes,
         presence_max_bytes=streams.presence_max_bytes,
         dead_letters_max_bytes=streams.dead_letters_max_bytes,
+        partitions=streams.partitions,
     )
 
 
@@ -89,6 +90,8 @@ def server_settings(config: Config) -> ServerSettings:
         shutdown_seconds=http.shutdown_seconds,
         origins=origins(config),
         max_connections_per_address=config.limits.connections_per_address,
+        share_port=http.share_port,
+        own_port=http.own_port,
     )
 
 
@@ -117,7 +120,7 @@ def embedded_broker(config: Config) -> EmbeddedBroker:
     streams = config.streams
     needed = (
         streams.requests_max_bytes
-        + streams.transcript_max_bytes
+        + streams.partitions * streams.transcript_max_bytes
         + streams.sessions_max_bytes
         + streams.dead_letters_max_bytes
         + streams.presence_max_bytes

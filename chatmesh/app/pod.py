@@ -1,6 +1,7 @@
 """The pod's subtree.
 
-identity ─ roster ─ holdings ─ mender ─ pulse ─ lookout ─ responses ─ broadcasts ─ health ─ beacon ─ server
+identity ─ roster ─ holdings ─ mender ─ pulse ─ feeder ─ lookout ─ responses ─ broadcasts ─ health ─ beacon ─ console ─
+server
 """
 
 from __future__ import annotations
@@ -14,7 +15,21 @@ from chatmesh.app.children import STOP_SECONDS, child, once
 from chatmesh.app.felling import Feller
 from chatmesh.app.process import Process
 from chatmesh.broker import Backlog
-from chatmesh.hub import BroadcastInbox, EventStreams, Hub, HubSettings, Lookout, Mender, Pulse, ResponseInbox
+from chatmesh.console import Console, Watch
+from chatmesh.console.watch import Look, Readers, WatchSettings
+from chatmesh.hub import (
+    BroadcastInbox,
+    EventStreams,
+    Feeder,
+    Follower,
+    Hub,
+    HubSettings,
+    Lookout,
+    Mender,
+    Pulse,
+    ResponseInbox,
+    SeveralStreams,
+)
 from chatmesh.hub.channel import Channel
 from chatmesh.hub.deliveries import Deliveries
 from chatmesh.hub.leaving import leave
@@ -63,17 +78,21 @@ def pod_tree(process: Process, feller: Feller | None = None) -> tuple[list[Child
     )
     hub = Hub(broker.transcript, hub_settings, mending, Deliveries(process.tracing))
     holdings.on_told(hub.mend_all, late=hub.look)
+    follower = Follower(
+        hub, broker.transcript, broker.ownership, hold=holdings.hold, release=holdings.release
+    )
+    feeder = Feeder(follower)
     streams = EventStreams(
         hub,
         broker.transcript,
         broker.ownership,
-        hold=holdings.hold,
-        release=holdings.release,
+        follower,
+        feeder,
         is_ready=lambda: process.is_ready,
     )
 
     def vitals() -> Vitals:
-        return Vitals(process.status, len(hub.readers))
+        return Vitals(process.status, hub.connections, broker.connection.subscriptions)
 
     beacon = Beacon(
         broker.heartbeats,
@@ -93,7 +112,9 @@ def pod_tree(process: Process, feller: Feller | None = None) -> tuple[list[Child
         parts.origins(config),
         failures_per_minute=config.limits.failed_auth_per_minute,
     )
-    server = _server(process, hub, streams, roster, guard, links, feller)
+    watch = _watch(process, hub)
+    several = SeveralStreams(hub, streams, feeder)
+    server = _server(process, hub, streams, several, roster, guard, links, feller, watch)
     keeper = RosterKeeper(broker.connection, broker.heartbeats, roster, subjects.WORKER_HEARTBEATS)
     children = [
         once("identity", IdentityGuard(broker.peers, subjects.pod_health(process.id), process.id)),
@@ -101,16 +122,19 @@ def pod_tree(process: Process, feller: Feller | None = None) -> tuple[list[Child
         child("holdings", holdings),
         child("mender", Mender(mending, broker.transcript, hub.deliveries)),
         child("pulse", Pulse(hub, broker.connection)),
+        child("feeder", feeder),
         child("lookout", Lookout(hub, broker.transcript)),
         child("responses", ResponseInbox(broker.connection, hub, broker.vault, process.id)),
         child("broadcasts", BroadcastInbox(broker.connection, hub, broker.vault)),
         child("health", HealthResponder(broker.connection, id=process.id, boot=process.boot, vitals=vitals)),
         child("beacon", beacon),
+        child("console", watch),
         child("server", server, drain_seconds=http.drain_wait_seconds + http.shutdown_seconds + STOP_SECONDS),
     ]
     if isinstance(callers, identity.KeyFile):
         known = callers.knows
         callers.on_change(lambda: hub.recheck(known))
+        callers.on_change(lambda: watch.recheck(known))
         # Before the server, which is the last one: it asks.
         children.insert(-1, child("keys", callers))
     return children, server
@@ -120,10 +144,12 @@ def _server(
     process: Process,
     hub: Hub,
     streams: EventStreams,
+    several: SeveralStreams,
     roster: Roster,
     guard: Guard | None,
     links: identity.Links | None,
     feller: Feller | None,
+    watch: Watch,
 ) -> Server:
     config, broker = process.config, process.broker
     limit = config.sessions.queue_limit
@@ -180,6 +206,8 @@ def _server(
         *chat.routes,
         *Links(broker.ownership, settings, links).routes,
         *streams.routes,
+        *several.routes,
+        *Console(broker, watch, interval_seconds=config.heartbeat.interval_seconds).routes,
         *probe_routes(
             lambda: process.is_ready, lambda: process.status, open_metrics=auth.opens_metrics(config)
         ),
@@ -187,5 +215,21 @@ def _server(
     ]
     routes.append(openapi_route(routes))
     # Half of the time is for saying it, the other for those who take it slowly.
-    say_goodbye = partial(leave, hub, config.http.shutdown_seconds / 2)
+    say_goodbye = partial(_leave, hub, watch, config.http.shutdown_seconds / 2)
     return Server(parts.server_settings(config), routes, leave=say_goodbye, guard=guard)
+
+
+async def _leave(hub: Hub, watch: Watch, seconds: float) -> None:
+    watch.send_away()
+    await leave(hub, seconds)
+
+
+def _watch(process: Process, hub: Hub) -> Watch:
+    settings = WatchSettings(process.id, process.config.heartbeat.interval_seconds)
+
+    def readers() -> Readers:
+        waiting = [reader.sink.buffered for reader in hub.readers]
+        behind = sum(not reader.is_live for reader in hub.readers)
+        return Readers(len(waiting), behind, max(waiting, default=0))
+
+    return Watch(lambda: Look(process.broker, settings, readers))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 
 from chatmesh.app import parts
@@ -10,6 +11,7 @@ from chatmesh.broker import Broker
 from chatmesh.config import Config
 from chatmesh.presence import Beacon
 from chatmesh.protocol.tokens import Token, new_boot, token
+from chatmesh.telemetry import metrics
 from chatmesh.telemetry.tracing import NO_TRACING, Tracing
 
 
@@ -32,6 +34,7 @@ class Process:
             key_ring=parts.key_ring(config),
             accepts_clear=config.sealing.accept_clear,
         )
+        metrics.heap_blocks.set_function(sys.getallocatedblocks)
         self.is_draining = False
         self._on_drain: list[Callable[[], None]] = []
 

@@ -108,7 +108,7 @@ def worker_tree(process: Process, worker_id: Token) -> list[Child]:
     )
 
     def vitals() -> Vitals:
-        return Vitals(process.status, len(generations))
+        return Vitals(process.status, len(generations), broker.connection.subscriptions)
 
     beacon = Beacon(
         broker.heartbeats,

@@ -4,8 +4,6 @@ In: values of the protocol. Out: stored messages, leased deliveries, pages of th
 reader or a model is.
 """
 
-from nats.aio.msg import Msg
-
 from chatmesh.broker.api import ApiError, JetStreamApi, Requests
 from chatmesh.broker.backlog import Backlog
 from chatmesh.broker.cards import Cards
@@ -13,8 +11,10 @@ from chatmesh.broker.connection import Address, Connection, Denial
 from chatmesh.broker.direct_get import DirectGet, Stored
 from chatmesh.broker.facade import Broker
 from chatmesh.broker.inbox import Inbox
+from chatmesh.broker.layout import Part
 from chatmesh.broker.lease_book import LeaseBook
 from chatmesh.broker.listener import Listener
+from chatmesh.broker.message import Msg
 from chatmesh.broker.ownership import Begun, Ownership, Whose
 from chatmesh.broker.publisher import PubAck, Publisher
 from chatmesh.broker.puller import Delivery, Puller
@@ -53,6 +53,7 @@ __all__ = [
     "Msg",
     "Opened",
     "Ownership",
+    "Part",
     "PubAck",
     "Publisher",
     "Puller",

@@ -7,9 +7,9 @@ import time
 from typing import Any
 
 import orjson
-from nats.aio.msg import Msg
 
 from chatmesh.broker.connection import Connection
+from chatmesh.broker.message import Msg
 from chatmesh.broker.replies import Replies
 from chatmesh.errors import BrokerError, BrokerUnreachableError, JetStreamMissingError, ProtocolError
 from chatmesh.protocol import headers, jsontext

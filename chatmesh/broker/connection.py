@@ -20,11 +20,9 @@ from typing import Any
 
 import nats.errors
 from nats.aio.client import Client, Server
-from nats.aio.msg import Msg
-from nats.aio.subscription import Subscription
 
 from chatmesh.broker import refusals
-from chatmesh.broker.client import SturdyClient
+from chatmesh.broker.client import End, SturdyClient
 from chatmesh.broker.inbox import Inbox, Tap
 from chatmesh.broker.reconnects import FOR_EVER, Reconnects
 from chatmesh.errors import BrokerUnreachableError, CapacityError, NotAuthorisedError
@@ -83,7 +81,7 @@ class Connection(Service):
         self._client: SturdyClient | None = None
         self._closed = asyncio.Event()
         self._draining = asyncio.Event()
-        self._inboxes: dict[Inbox, Subscription | None] = {}
+        self._inboxes: dict[Inbox, End | None] = {}
         self._flushes: set[asyncio.Task[None]] = set()
         self._listeners: list[Callable[[], None]] = []
         self._denial_listeners: list[Callable[[Denial], None]] = []
@@ -147,6 +145,11 @@ class Connection(Service):
 
     # --- what others use -------------------------------------------------------------------------------------------
 
+    @property
+    def subscriptions(self) -> int:
+        """Open ones of this process."""
+        return len(self._inboxes)
+
     async def subscribe(self, subject: str, *, capacity: int, tap: Tap | None = None) -> Inbox:
         """An inbox that is fed from `subject`, through reconnects and rebuilt clients, until `unsubscribe`."""
         inbox = Inbox(subject, capacity, tap)
@@ -154,7 +157,7 @@ class Connection(Service):
         metrics.broker_subscriptions.set(len(self._inboxes))
         try:
             if self._client is not None and not self._client.is_closed:
-                self._inboxes[inbox] = await self._feed(self._client, inbox)
+                self._inboxes[inbox] = await self._client.feed(subject, inbox.put)
         except BaseException as error:
             self._inboxes.pop(inbox, None)  # nobody got it, so nobody would end it
             metrics.broker_subscriptions.set(len(self._inboxes))
@@ -165,12 +168,12 @@ class Connection(Service):
 
     async def unsubscribe(self, inbox: Inbox) -> None:
         """Ends the feed. What lies in the inbox stays readable."""
-        subscription = self._inboxes.pop(inbox, None)
+        end = self._inboxes.pop(inbox, None)
         metrics.broker_subscriptions.set(len(self._inboxes))
         inbox.close()
-        if subscription is not None:
+        if end is not None:
             with suppress(nats.errors.Error):
-                await subscription.unsubscribe()
+                await end()
 
     async def publish(
         self, subject: str, body: bytes, *, reply: str = "", headers: dict[str, str] | None = None
@@ -293,11 +296,11 @@ class Connection(Service):
         self._client = client
         self._reconnects.begin_anew()
         for inbox in list(self._inboxes):
-            subscription = await self._feed(client, inbox)
+            end = await client.feed(inbox.subject, inbox.put)
             if inbox in self._inboxes:
-                self._inboxes[inbox] = subscription
+                self._inboxes[inbox] = end
             else:  # ended meanwhile
-                await subscription.unsubscribe()
+                await end()
         await self.flush()
         self._signal()
         log.info("broker.connected", server=self.server, tls=client.is_encrypted)
@@ -344,14 +347,6 @@ class Connection(Service):
         wait = self._address.reconnect_wait_seconds if waits else 0.0
         return servers[name], wait * random.uniform(0.75, 1.0) + random.uniform(0, 0.05)  # noqa: S311 - spreads load, no secret
 
-    async def _feed(self, client: Client, inbox: Inbox) -> Subscription:
-        async def put(message: Msg) -> None:
-            inbox.put(message)
-
-        return await client.subscribe(
-            inbox.subject, cb=put, pending_msgs_limit=inbox.capacity, pending_bytes_limit=0
-        )
-
     async def _close(self) -> None:
         client, self._client = self._client, None
         for inbox in self._inboxes:
@@ -397,12 +392,7 @@ class Connection(Service):
         self._signal()
 
     def _on_error(self, error: Exception) -> None:
-        if isinstance(error, nats.errors.SlowConsumerError):
-            metrics.errors.labels("broker", "slow_consumer").inc()
-            for inbox in self._inboxes:
-                if inbox.subject == error.subject:
-                    inbox.lose()
-        elif "permissions violation" in str(error).lower():
+        if "permissions violation" in str(error).lower():
             metrics.errors.labels("broker", "permission").inc()
             log.error("broker.permission_denied", error=str(error))
             self._tell_denial(str(error))

@@ -8,7 +8,9 @@ from chatmesh.broker.api import JetStreamApi, Requests
 from chatmesh.broker.cards import Cards
 from chatmesh.broker.connection import Address, Connection
 from chatmesh.broker.direct_get import DirectGet
+from chatmesh.broker.homes import Homes
 from chatmesh.broker.keeper import StreamKeeper
+from chatmesh.broker.layout import Layout
 from chatmesh.broker.lease_book import LeaseBook
 from chatmesh.broker.ownership import Ownership
 from chatmesh.broker.publisher import Publisher
@@ -47,17 +49,19 @@ class Broker:
         """Reads may be answered by a server that is behind."""
         self.connection = Connection(address)
         self.replies = Replies(self.connection)
-        self.publisher = Publisher(self.connection, self.replies, on_unheard=self._doubt)
         self.requests = Requests(self.connection, self.replies)
+        self.api = JetStreamApi(self.requests)
+        self.layout = Layout(self.api)
+        self.publisher = Publisher(self.connection, self.replies, on_unheard=self._doubt, layout=self.layout)
         self.peer_replies = PeerReplies(self.connection)
         self.peers = Requests(self.connection, self.peer_replies)
         """For questions to pods and workers: who is asked learns nothing of where JetStream answers."""
-        self.api = JetStreamApi(self.requests)
         self.streams = StreamKeeper(
             self.connection,
             self.api,
             settings,
             ConsumerSpec(REQUESTS, CONSUMER, ack_wait_seconds),
+            layout=self.layout,
             pulls=pulls,
         )
         self.direct_get = DirectGet(self.connection, self.replies, on_unheard=self._doubt)
@@ -71,11 +75,10 @@ class Broker:
         self.key_ring = key_ring
         self.vault = Vault(self.cards, key_ring, accepts_clear=accepts_clear)
         self.ownership = Ownership(self.cards, self.vault, is_on=tells_apart)
-        self.transcript = Transcript(
-            self.direct_get, self.publisher, self.vault, lambda: self.streams.epoch, fenced=fenced
-        )
-        self.queue = RequestQueue(self.direct_get, self.publisher, self.vault)
-        self.sessions = Sessions(self.api, self.direct_get, self.queue, self.ownership)
+        self.homes = Homes(self.layout, self.direct_get, self.publisher, settings)
+        self.transcript = Transcript(self.direct_get, self.publisher, self.vault, self.homes, fenced=fenced)
+        self.queue = RequestQueue(self.direct_get, self.publisher, self.vault, self.homes)
+        self.sessions = Sessions(self.api, self.direct_get, self.queue, self.ownership, self.homes)
         self.registry = Registry(self.direct_get, self.publisher)
         self.retries = Retries(self.direct_get, self.publisher)
         self.spent = Spent(self.direct_get, self.publisher)
@@ -105,4 +108,4 @@ class Broker:
     @property
     def is_ready(self) -> bool:
         """Connected, and the streams are as declared."""
-        return self.connection.is_connected and self.streams.problem is None and bool(self.streams.epoch)
+        return self.connection.is_connected and self.streams.problem is None and self.layout.is_known

@@ -1,15 +1,13 @@
-"""A subscription's queue: what nats-py hands over, bounded by a number that we chose.
+"""A subscription's queue: what the client hands over, bounded by a number that we chose.
 
-Taking everything that lies there at once costs one wake-up for many messages; nats-py's own iterator makes two tasks
-for each (13 µs a message against 4.6 for a callback).
+Taking everything that lies there at once costs one wake-up for many messages; nats-py's own iterator makes two tasks for each.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
-from nats.aio.msg import Msg
-
+from chatmesh.broker.message import Msg
 from chatmesh.kernel import Mailbox, MailboxFull
 from chatmesh.telemetry import metrics
 
@@ -17,7 +15,8 @@ Tap = Callable[[Msg], None]
 
 
 class Inbox:
-    """With a `tap`, nothing is kept: the tap sees each message as it comes, in nats-py's callback, and only signals.
+    """With a `tap`, nothing is kept: the tap sees each message as it comes, in the connection's read loop, and only signals.
+    It must not raise.
 
     Fed by the connection, read by one actor. Full, it counts what it loses and says so: the reader heals from the
     transcript, or its request is repeated; nothing is lost in silence.
@@ -36,7 +35,7 @@ class Inbox:
         self._on_loss = listener
 
     def put(self, message: Msg) -> None:
-        """Never raises: it runs inside nats-py's callback."""
+        """In the connection's read loop, so it never raises."""
         if self._mailbox.is_closed:
             return
         try:

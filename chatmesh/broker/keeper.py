@@ -6,17 +6,18 @@ import asyncio
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
 from chatmesh.broker.api import JetStreamApi
 from chatmesh.broker.connection import Connection
 from chatmesh.broker.ensure import ensure_consumer, ensure_stream
+from chatmesh.broker.layout import Layout
 from chatmesh.broker.storage import Storage, fill_ratio
-from chatmesh.broker.streams import TRANSCRIPT, ConsumerSpec, StreamSettings, StreamSpec, declared
+from chatmesh.broker.streams import ConsumerSpec, StreamSettings, StreamSpec, declared
 from chatmesh.errors import BrokerError, BrokerUnreachableError, JetStreamMissingError, NotAuthorisedError
 from chatmesh.kernel import Service
-from chatmesh.protocol.positions import epoch_of
 from chatmesh.telemetry import get_logger, metrics
 
 log = get_logger("broker")
@@ -44,12 +45,14 @@ class StreamKeeper(Service):
         settings: StreamSettings,
         consumer: ConsumerSpec,
         *,
+        layout: Layout,
         pulls: bool,
     ) -> None:
         """`pulls`: this process has workers, so the consumer is its business; a pod's setting of it means nothing."""
         self._connection = connection
         self._api = api
-        self.declared = declared(settings)
+        self._settings = settings
+        self.layout = layout
         self.consumer = consumer
         self.storage = Storage()
         self._pulls = pulls
@@ -58,11 +61,19 @@ class StreamKeeper(Service):
         self._births: dict[str, int] = {}
         self._listeners: list[Callable[[], None]] = []
         self._next_look = 0.0
-        self.epoch = ""
         self.problem: BrokerError | None = None
         self._denied: set[str] = set()
         connection.on_change(self._changed.set)
         connection.on_denial(lambda denial: self._denied.add(denial.subject))
+
+    @property
+    def declared(self) -> tuple[StreamSpec, ...]:
+        """Every stream as it has to be. A transcript that lies in parts stays so, whatever is configured."""
+        is_partitioned = self.layout.is_partitioned
+        most = (
+            max(self._settings.partitions, self.layout.count) if is_partitioned else self._settings.partitions
+        )
+        return declared(replace(self._settings, partitions=most), is_partitioned=is_partitioned)
 
     async def run(self, started: Callable[[], None]) -> None:
         await self._ensure()
@@ -120,11 +131,14 @@ class StreamKeeper(Service):
 
     async def _ensure_all(self) -> None:
         before = dict(self._births)
+        await self.layout.look()
+        has_made = False
         for spec in self.declared:
             state = await ensure_stream(self._api, spec, on_info=partial(self._weigh, spec))
             self._births[spec.name] = state.created_unix_ms
-            if spec.name == TRANSCRIPT:
-                self.epoch = epoch_of(state.created_unix_ms)
+            has_made |= state.was_created
+        if has_made:
+            await self.layout.look()
         if self._pulls:
             await ensure_consumer(self._api, self.consumer)
         remade = [name for name, birth in before.items() if self._births[name] != birth]

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from nats.aio.msg import Msg
-
 from chatmesh.broker.connection import Connection
-from chatmesh.broker.inbox import Inbox
+from chatmesh.broker.inbox import Inbox, Tap
+from chatmesh.broker.message import Msg
 from chatmesh.kernel import MailboxClosed, Service
 
 
@@ -25,18 +24,28 @@ class Listener(Service):
         """What to subscribe to; asked once the connection is up."""
         raise NotImplementedError
 
+    async def on_subscribed(self) -> None:
+        """Everything from now on is heard. What is read here may overlap with it, and leaves no gap."""
+
     async def on_message(self, message: Msg) -> None:
         raise NotImplementedError
+
+    def tap(self) -> Tap | None:
+        """What takes each message in the connection's read loop instead of `on_message`; it must not raise."""
+        return None
 
     def on_loss(self) -> None:
         """The inbox was full and a message was dropped. Only signal here."""
 
     async def run(self, started: Callable[[], None]) -> None:
-        inbox = self._inbox = await self._connection.subscribe(self.subject(), capacity=self._capacity)
+        inbox = self._inbox = await self._connection.subscribe(
+            self.subject(), capacity=self._capacity, tap=self.tap()
+        )
         inbox.on_loss(self.on_loss)
         try:
             # Who has started is heard: without it a subscription may still lie in the client's buffer.
             await self._connection.flush()
+            await self.on_subscribed()
             if self._is_draining:
                 inbox.close()
             started()

@@ -13,9 +13,10 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import orjson
-from nats.aio.msg import Msg
 
 from chatmesh.broker.connection import Connection
+from chatmesh.broker.layout import Layout
+from chatmesh.broker.message import Msg
 from chatmesh.broker.replies import Replies
 from chatmesh.broker.silence import Silence
 from chatmesh.broker.streams import stream_of
@@ -29,7 +30,7 @@ from chatmesh.errors import (
     StorageFullError,
 )
 from chatmesh.kernel import Service
-from chatmesh.protocol import headers
+from chatmesh.protocol import headers, subjects
 from chatmesh.telemetry import get_logger, metrics
 
 log = get_logger("broker")
@@ -44,6 +45,9 @@ AGAIN_SECONDS = 0.25
 """After a refusal that passes by itself: a leader is being chosen, a server restarts (4 to 6 s on three servers)."""
 
 TICK_SECONDS = 0.1
+
+_WHOLE = "chat.session."
+"""How what is for the transcript begins while it is one stream."""
 
 WRONG_LAST_SEQUENCE = 10071
 TRANSIENT = frozenset({10008, 10009, 10158, 10164})
@@ -84,10 +88,17 @@ class Publisher(Service):
     """Sends, waits for the acknowledgement, sends again. One for the process."""
 
     def __init__(
-        self, connection: Connection, replies: Replies, *, on_unheard: Callable[[], None] = lambda: None
+        self,
+        connection: Connection,
+        replies: Replies,
+        *,
+        on_unheard: Callable[[], None] = lambda: None,
+        layout: Layout | None = None,
     ) -> None:
-        """`on_unheard` is told, often perhaps, when no stream listens to a subject, or one is full."""
+        """`on_unheard` is told, often perhaps, when no stream listens to a subject, or one is full. `layout` of the
+        transcript: it may be cut into parts while messages for it are on their way."""
         self._connection = connection
+        self._layout = layout
         self._replies = replies
         self._on_unheard = on_unheard
         self._pending: dict[str, _Entry] = {}
@@ -193,6 +204,13 @@ class Publisher(Service):
 
     async def _transmit(self, entry: _Entry) -> None:
         entry.next_send = time.monotonic() + RESEND_SECONDS
+        if self._layout is not None and self._layout.is_partitioned and entry.subject.startswith(_WHOLE):
+            if headers.EXPECTED_SUBJECT not in entry.headers:
+                # Whose session may be begun elsewhere by now: whoever asked has to ask where.
+                self._finish(entry, self._too_late(entry))
+                return
+            # Under a claim: it lies where that does.
+            entry.subject = subjects.of_part(0, entry.subject)
         try:
             # A fresh dict: the client adds to what it is given.
             await self._connection.publish(

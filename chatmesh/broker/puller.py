@@ -1,8 +1,11 @@
-"""The work queue from the worker's side: standing pull requests for exactly the free slots, and leased deliveries.
+"""The work queue from the worker's side: a few standing pull requests for the free slots, and leased deliveries.
 
 nats-py's `fetch` sleeps through a reconnect, leaves orphan pulls behind when cancelled, and spins where the consumer is
-missing. This puller asks for as many messages as there are free slots (a prefetched one would burn its `ack_wait` in a
+missing. This puller asks for no more messages than there are free slots (a prefetched one would burn its `ack_wait` in a
 queue), watches the idle heartbeat, and asks anew after a reconnect.
+
+Requests are few and large: the server goes through all that stand at each message, and sends each its heartbeats. So a
+slot that gets free is asked for together with others, while at least as many are still asked for.
 """
 
 from __future__ import annotations
@@ -15,11 +18,11 @@ from contextlib import suppress
 from dataclasses import dataclass
 
 import orjson
-from nats.aio.msg import Msg
 
 from chatmesh.broker.api import Requests
 from chatmesh.broker.connection import Connection
 from chatmesh.broker.inbox import Inbox
+from chatmesh.broker.message import Msg
 from chatmesh.errors import BrokerError, BrokerUnreachableError
 from chatmesh.kernel import MailboxClosed, Service
 from chatmesh.protocol import headers, subjects
@@ -197,8 +200,9 @@ class Puller(Service):
         for name in [name for name, pull in self._pulls.items() if now - pull.last_seen > MISSED_SECONDS]:
             log.info("broker.pull_lost", subject=self._subject)
             del self._pulls[name]
-        free = self._free_slots() - sum(pull.remaining for pull in self._pulls.values())
-        if free <= 0 or now < self._blocked_until or not self._connection.is_connected:
+        asked = sum(pull.remaining for pull in self._pulls.values())
+        free = self._free_slots() - asked
+        if free < max(1, asked) or now < self._blocked_until or not self._connection.is_connected:
             return
         name = str(next(self._numbers))
         request = {
@@ -239,14 +243,17 @@ class Puller(Service):
         self._on_delivery(delivery)
 
     def _count_delivered(self) -> None:
-        """Delivered messages come with their own subject, so which pull they answer is not told: the oldest."""
+        """Delivered messages come with their own subject, so which pull they answer is not told: the server gives each its
+        turn, so the one that has waited for longest."""
         self._backoff = BACKOFF_SECONDS
-        for name, pull in self._pulls.items():
-            pull.remaining -= 1
-            pull.last_seen = time.monotonic()
-            if pull.remaining <= 0:
-                del self._pulls[name]
+        if not self._pulls:
             return
+        name = next(iter(self._pulls))
+        pull = self._pulls.pop(name)
+        pull.remaining -= 1
+        pull.last_seen = time.monotonic()
+        if pull.remaining > 0:
+            self._pulls[name] = pull
 
     def _on_status(self, message: Msg) -> None:
         name = message.subject.rpartition(".")[2]

@@ -8,12 +8,13 @@ worker broadcasts.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 
 import orjson
 
 from chatmesh.broker.connection import Connection
-from chatmesh.broker.direct_get import DirectGet, Stored
+from chatmesh.broker.direct_get import DirectGet, Page, Stored
 from chatmesh.broker.publisher import Publisher
 from chatmesh.broker.streams import PRESENCE, REGISTRY
 from chatmesh.errors import ProtocolError
@@ -23,6 +24,8 @@ from chatmesh.protocol.tokens import Token, is_token, token
 
 RELEASED_TTL = "60s"
 """How long a released entry's marker lies about before it deletes itself: longer than any read may lag."""
+
+PAGE_MESSAGES = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,15 +114,27 @@ class Heartbeats:
         await self._connection.publish(subject, heartbeat.encode(), headers=headers.own())
 
     async def last(self, *, seconds: float) -> list[tuple[HeartbeatMessage, float]]:
-        """Every pod's and worker's last heartbeat and the Unix time at which the broker stored it."""
+        """Every pod's and worker's last heartbeat and the Unix time at which the broker stored it; of one that beats
+        meanwhile perhaps two. `seconds`: for each thousand."""
         found: list[tuple[HeartbeatMessage, float]] = []
         for pattern in (subjects.POD_HEARTBEATS, subjects.WORKER_HEARTBEATS):
-            for stored in await self._direct_get.each_last(PRESENCE, pattern, seconds=seconds):
-                try:
-                    found.append((HeartbeatMessage.decode(stored.body), stored.unix_seconds))
-                except ProtocolError:
-                    continue
+            # Page by page and not the last of each subject: more than 1,024 subjects no request may ask for.
+            page, seq = Page([], pending=1), 1
+            while page.more:
+                page = await self._direct_get.page(
+                    PRESENCE, pattern, seq=seq, limit=PAGE_MESSAGES, seconds=seconds
+                )
+                found += _heartbeats(page.messages)
+                seq = max((message.seq for message in page.messages), default=seq) + 1
         return found
+
+
+def _heartbeats(stored: Sequence[Stored]) -> list[tuple[HeartbeatMessage, float]]:
+    found = []
+    for message in stored:
+        with suppress(ProtocolError):  # who hears them live logs and counts them
+            found.append((HeartbeatMessage.decode(message.body), message.unix_seconds))
+    return found
 
 
 def _is_marker(stored: Stored) -> bool:

@@ -1,8 +1,8 @@
 """One wildcard inbox for every reply of the process: acknowledgements, Direct Get batches, health answers.
 
-A subscription for each request costs the server and us; here a request costs an entry in a dict. The handler of an entry
-runs in this actor, gets each reply and says whether it waits for more. No future for each message is needed where the
-caller has a state of its own (see `publisher`).
+A subscription for each request costs the server and us; here a request costs an entry in a dict. The handler of an entry runs
+in the connection's read loop, gets each reply and says whether it waits for more. No future for each message is needed where
+the caller has a state of its own (see `publisher`), and no turn of the event loop: three of five messages are replies.
 """
 
 from __future__ import annotations
@@ -11,33 +11,29 @@ import itertools
 import secrets
 from collections.abc import Callable, Iterator
 
-from nats.aio.msg import Msg
-
 from chatmesh.broker.connection import Connection
+from chatmesh.broker.inbox import Tap
 from chatmesh.broker.listener import Listener
+from chatmesh.broker.message import Msg
 from chatmesh.protocol import subjects
 from chatmesh.telemetry import get_logger, metrics
 
 log = get_logger("broker")
-
-CAPACITY = 65_536
-"""Replies under way at once: 1,000 publishers' acknowledgements and a few hundred Direct Get pages fit many times."""
-
-PEERS_CAPACITY = 4096
 
 Handler = Callable[[Msg], bool]
 """Gets a reply; True means done, False means that more will come. It must not raise and must not block."""
 
 
 class Replies(Listener):
-    """Routes replies to whoever expects them. A reply that nobody expects any more is dropped: its request timed out
-    and was repeated or given up."""
+    """Routes replies to whoever expects them. A reply that nobody expects any more is dropped: its request timed out and was
+    repeated or given up."""
 
-    def __init__(self, connection: Connection, *, capacity: int = CAPACITY) -> None:
-        super().__init__(connection, capacity=capacity)
+    def __init__(self, connection: Connection) -> None:
+        super().__init__(connection, capacity=1)  # nothing is kept
         self._prefix = ""
         self._expected: dict[str, Handler] = {}
         self._tokens: Iterator[str] = map(str, itertools.count())
+        self._failure: Exception | None = None
 
     def expect(self, handler: Handler) -> str:
         """The reply subject whose messages go to `handler`, until it says done or `forget`."""
@@ -56,7 +52,25 @@ class Replies(Listener):
         self._prefix = self._prefix or self._connection.new_inbox_subject()
         return f"{self._prefix}.*"
 
-    async def on_message(self, message: Msg) -> None:
+    def tap(self) -> Tap:
+        return self._take
+
+    async def run(self, started: Callable[[], None]) -> None:
+        self._failure = None
+        await super().run(started)
+        if self._failure is not None:
+            raise self._failure
+
+    def _take(self, message: Msg) -> None:
+        try:
+            self.route(message)
+        except Exception as error:  # noqa: BLE001 - for the supervisor: the read loop is not who should hear of it
+            self._failure = error
+            if self._inbox is not None:
+                self._inbox.close()
+
+    def route(self, message: Msg) -> None:
+        """Raises what a handler raises that should not."""
         token = message.subject.rpartition(".")[2]
         handler = self._expected.get(token)
         if handler is None:
@@ -78,7 +92,7 @@ class PeerReplies(Replies):
     used once."""
 
     def __init__(self, connection: Connection) -> None:
-        super().__init__(connection, capacity=PEERS_CAPACITY)
+        super().__init__(connection)
         self._tokens = iter(lambda: secrets.token_hex(12), "")
 
     def subject(self) -> str:

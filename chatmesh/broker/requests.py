@@ -11,6 +11,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 
 from chatmesh.broker.direct_get import DirectGet, Stored
+from chatmesh.broker.homes import Homes
 from chatmesh.broker.publisher import PubAck, Publisher
 from chatmesh.broker.streams import DEAD_LETTERS, REQUESTS
 from chatmesh.broker.vault import Vault, message_id_of
@@ -40,8 +41,9 @@ class Queued:
 class RequestQueue:
     """`WORKFLOW_REQUESTS` and the dead letters."""
 
-    def __init__(self, direct_get: DirectGet, publisher: Publisher, vault: Vault) -> None:
+    def __init__(self, direct_get: DirectGet, publisher: Publisher, vault: Vault, homes: Homes) -> None:
         self._direct_get = direct_get
+        self._homes = homes
         self._publisher = publisher
         self.vault = vault
 
@@ -61,9 +63,12 @@ class RequestQueue:
         `only_if_free` stores it only while nothing of the session is queued or running, else FencedError. Errors as in
         `Publisher.publish`.
         """
-        message_headers = headers.own(traceparent) | {
-            headers.MSG_ID: f"{request.session_id}:{request.message_id}"
-        }
+        home = await self._homes.begin(request.session_id, seconds=seconds)
+        message_headers = (
+            headers.own(traceparent)
+            | self._homes.headers(home)
+            | {headers.MSG_ID: f"{request.session_id}:{request.message_id}"}
+        )
         if again:
             message_headers[headers.MSG_ID] += f":{request.correlation_id}"
         if only_if_free:
@@ -79,10 +84,12 @@ class RequestQueue:
         self, session_id: Token, erase_id: Token, body: bytes, *, seconds: float
     ) -> PubAck:
         """Queues the erasing of the session behind everything that was accepted for it."""
-        message_headers = headers.own() | {
-            headers.MSG_ID: f"{session_id}:{erase_id}",
-            headers.ERASE: erase_id,
-        }
+        home = await self._homes.begin(session_id, seconds=seconds)
+        message_headers = (
+            headers.own()
+            | self._homes.headers(home)
+            | {headers.MSG_ID: f"{session_id}:{erase_id}", headers.ERASE: erase_id}
+        )
         return await self._publisher.publish(
             subjects.execute(session_id), body, message_headers=message_headers, deadline_seconds=seconds
         )

@@ -59,6 +59,11 @@ class SealedTransport(TcpTransport):
         return self._has_to_encrypt and not self.is_encrypted
 
     @property
+    def is_congested(self) -> bool:
+        """Whether the socket has not taken all that was written."""
+        return self._io_writer is not None and self._io_writer.transport.get_write_buffer_size() > 0
+
+    @property
     def is_local(self) -> bool:
         """Whether the other side is this machine."""
         peer = self._io_writer.get_extra_info("peername") if self._io_writer is not None else None

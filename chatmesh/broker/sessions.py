@@ -6,9 +6,10 @@ from dataclasses import dataclass
 
 from chatmesh.broker.api import JetStreamApi
 from chatmesh.broker.direct_get import DirectGet
+from chatmesh.broker.homes import Homes
 from chatmesh.broker.ownership import Ownership
 from chatmesh.broker.requests import RequestQueue
-from chatmesh.broker.streams import REQUESTS, SESSIONS, TRANSCRIPT
+from chatmesh.broker.streams import REQUESTS, SESSIONS
 from chatmesh.broker.transcript import visible_claim
 from chatmesh.protocol import subjects
 from chatmesh.protocol.callers import Caller
@@ -33,8 +34,14 @@ class Sessions:
     where callers are told apart, else of all."""
 
     def __init__(
-        self, api: JetStreamApi, direct_get: DirectGet, queue: RequestQueue, ownership: Ownership
+        self,
+        api: JetStreamApi,
+        direct_get: DirectGet,
+        queue: RequestQueue,
+        ownership: Ownership,
+        homes: Homes,
     ) -> None:
+        self._homes = homes
         self._api = api
         self._ownership = ownership
         self._queue = queue
@@ -55,15 +62,20 @@ class Sessions:
         """More than there are, perhaps: of what was erased, or begun by somebody else."""
         if self._ownership.is_on:
             return await self._names(SESSIONS, subjects.owned_by(owner_of(caller.tenant, caller.user)), 3)
-        claimed = await self._names(TRANSCRIPT, subjects.CLAIM_ALL, 2)
+        claimed: set[Token] = set()
+        for stream in self._homes.layout.streams:
+            claimed |= await self._names(stream, subjects.CLAIM_ALL, 2)
         return claimed | await self._names(REQUESTS, subjects.EXECUTE_ALL, 3)
 
     async def _rows(self, shown: list[Token], seconds: float) -> list[SessionRow]:
         if not shown:
             return []
         patterns = [pattern for name in shown for pattern in (subjects.claim(name), subjects.erased(name))]
-        stored = await self._direct_get.each_last(TRANSCRIPT, *patterns, seconds=seconds)
-        found = {message.subject: message for message in stored}
+        found = {
+            message.subject: message
+            for stream in self._homes.layout.streams
+            for message in await self._direct_get.each_last(stream, *patterns, seconds=seconds)
+        }
         rows: list[SessionRow] = []
         for name in shown:
             held = visible_claim(found.get(subjects.claim(name)), found.get(subjects.erased(name)))

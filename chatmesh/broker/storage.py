@@ -18,7 +18,7 @@ REFUSE_RATIO = 0.9
 """From here on new messages are refused. The last tenth of the default transcript holds 800,000 chunks."""
 
 NEEDED = (REQUESTS, TRANSCRIPT)
-"""What a new message needs room in. Dead letters are not among them: they fill by broken requests only, and a flood of
+"""What a new message needs room in, and every part of the transcript. Dead letters are not among them: they fill by broken requests only, and a flood of
 these must not keep good ones out."""
 
 
@@ -42,7 +42,8 @@ class Storage:
     @property
     def full(self) -> str | None:
         """The stream for whose sake new messages are refused, or None."""
-        return next((name for name in NEEDED if self._ratios.get(name, 0.0) >= REFUSE_RATIO), None)
+        full = (name for name, ratio in self._ratios.items() if ratio >= REFUSE_RATIO)
+        return next((name for name in full if name.startswith(NEEDED)), None)
 
 
 def fill_ratio(info: Mapping[str, Any]) -> float:

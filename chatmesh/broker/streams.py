@@ -7,10 +7,10 @@ storage: a memory stream is gone after a broker restart.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
-from chatmesh.protocol import subjects
+from chatmesh.protocol import partitions, subjects
 
 REQUESTS = "WORKFLOW_REQUESTS"
 TRANSCRIPT = "CHAT_TRANSCRIPT"
@@ -25,11 +25,18 @@ REGISTRY_MAX_AGE_SECONDS = 48 * 3600
 
 NANOSECONDS = 1_000_000_000
 
+
+def transcript_name(part: int) -> str:
+    """The stream of a part of the transcript; the first one has the name that it has where there is only one."""
+    return TRANSCRIPT if part == 0 else f"{TRANSCRIPT}_{part}"
+
+
 _STREAM_OF = {
     "workflow": REQUESTS,
     "session": TRANSCRIPT,
     "card": SESSIONS,
     "owned": SESSIONS,
+    "home": SESSIONS,
     "registry": REGISTRY,
     "dead": DEAD_LETTERS,
 }
@@ -37,7 +44,10 @@ _STREAM_OF = {
 
 def stream_of(subject: str) -> str:
     """The stream that stores what is published on one of our subjects with an acknowledgement."""
-    return _STREAM_OF.get(subject.split(".", 2)[1], "")
+    kind, _, rest = subject.removeprefix("chat.").partition(".")
+    if kind == "part" and (number := partitions.read(rest.partition(".")[0])) is not None:
+        return transcript_name(number)
+    return _STREAM_OF.get(kind, "")
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,10 +64,12 @@ class StreamSpec:
     replicas: int = 1
     allow_msg_ttl: bool = False
     allow_rollup_hdrs: bool = False
+    subject_transform: tuple[str, str] | None = None
+    """What it stores under another subject, and under which; not compared where it is None."""
 
     def wire(self) -> dict[str, Any]:
         """The configuration as `$JS.API.STREAM.CREATE` takes it."""
-        return {
+        config: dict[str, Any] = {
             "name": self.name,
             "subjects": list(self.subjects),
             "retention": self.retention,
@@ -72,6 +84,10 @@ class StreamSpec:
             "allow_msg_ttl": self.allow_msg_ttl,
             "allow_rollup_hdrs": self.allow_rollup_hdrs,
         }
+        if self.subject_transform is not None:
+            source, destination = self.subject_transform
+            config["subject_transform"] = {"src": source, "dest": destination}
+        return config
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,6 +130,8 @@ class StreamSettings:
     registry_max_bytes: int
     presence_max_bytes: int
     dead_letters_max_bytes: int
+    partitions: int = 1
+    """Of the transcript, for new sessions."""
 
     @property
     def cards_max_age_seconds(self) -> float:
@@ -132,8 +150,44 @@ class StreamSettings:
         return self.transcript_max_age_seconds / 2
 
 
-def declared(settings: StreamSettings) -> tuple[StreamSpec, ...]:
-    """Every stream, in the order in which they are made."""
+TRANSCRIPT_SUBJECTS = (
+    subjects.CLAIM_ALL,
+    subjects.STOP_ALL,
+    subjects.ERASED_ALL,
+    subjects.TRANSCRIPT_ALL,
+)
+
+
+def _transcript(settings: StreamSettings, part: int | None) -> StreamSpec:
+    """The whole transcript (None) or a part of it. A part takes only what is published to it by name, and stores it as the
+    whole would: so whoever thinks that there are no parts can't write, and reading is the same."""
+    spec = StreamSpec(
+        transcript_name(part or 0),
+        TRANSCRIPT_SUBJECTS,
+        settings.transcript_max_bytes,
+        settings.transcript_max_age_seconds,
+        replicas=settings.replicas,
+        # Erasing a session rolls its subjects up into a tombstone.
+        allow_rollup_hdrs=True,
+    )
+    if part is None:
+        return spec
+    published = tuple(subjects.of_part(part, subject) for subject in spec.subjects)
+    everything = "chat.session.>"
+    return replace(
+        spec, subjects=published, subject_transform=(subjects.of_part(part, everything), everything)
+    )
+
+
+def _transcripts(settings: StreamSettings, *, is_partitioned: bool) -> tuple[StreamSpec, ...]:
+    if not is_partitioned:
+        return (_transcript(settings, None),)
+    return tuple(_transcript(settings, part) for part in range(settings.partitions))
+
+
+def declared(settings: StreamSettings, *, is_partitioned: bool = False) -> tuple[StreamSpec, ...]:
+    """Every stream, in the order in which they are made. `is_partitioned`: the transcript lies in parts already."""
+    has_parts = is_partitioned or settings.partitions > 1
     return (
         StreamSpec(
             REQUESTS,
@@ -143,18 +197,11 @@ def declared(settings: StreamSettings) -> tuple[StreamSpec, ...]:
             retention="workqueue",
             replicas=settings.replicas,
         ),
-        StreamSpec(
-            TRANSCRIPT,
-            (subjects.CLAIM_ALL, subjects.STOP_ALL, subjects.ERASED_ALL, subjects.TRANSCRIPT_ALL),
-            settings.transcript_max_bytes,
-            settings.transcript_max_age_seconds,
-            replicas=settings.replicas,
-            # Erasing a session rolls its subjects up into a tombstone.
-            allow_rollup_hdrs=True,
-        ),
+        *_transcripts(settings, is_partitioned=has_parts),
         StreamSpec(
             SESSIONS,
-            (subjects.CARD_ALL, subjects.OWNED_ALL),
+            # Without parts it is as an older version declares it, which would not run beside it otherwise.
+            (subjects.CARD_ALL, subjects.OWNED_ALL, *((subjects.HOME_ALL,) if has_parts else ())),
             settings.sessions_max_bytes,
             settings.cards_max_age_seconds,
             max_msgs_per_subject=1,

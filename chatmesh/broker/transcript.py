@@ -1,4 +1,4 @@
-"""The transcript: claims and records of every session, in one stream.
+"""The transcript: claims and records of every session, those of one session in one stream.
 
 `docs/protocol.md` has the layout. Reading is by Direct Get; writing is fenced: a record is stored only while the claim
 under whose token it was written is the session's last one.
@@ -8,11 +8,14 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 
-from chatmesh.broker.direct_get import PAGE_BYTES, DirectGet, Stored
+from chatmesh.broker.direct_get import PAGE_BYTES, DirectGet, Page, Stored
+from chatmesh.broker.homes import Home, Homes
+from chatmesh.broker.layout import Part
 from chatmesh.broker.publisher import Done, Publisher
+from chatmesh.broker.sparse import sparse_page
 from chatmesh.broker.streams import TRANSCRIPT
 from chatmesh.broker.vault import Vault
 from chatmesh.errors import BrokerUnreachableError, FencedError, ProtocolError
@@ -84,7 +87,7 @@ class SessionState:
 
 
 class Transcript:
-    """Reads and writes the transcript stream. Holds no state but the epoch.
+    """Reads and writes the transcript. Stateless.
 
     `fenced` is false for the one who wants to see what the fence is good for: who lost a claim then still writes.
     """
@@ -94,20 +97,34 @@ class Transcript:
         direct_get: DirectGet,
         publisher: Publisher,
         vault: Vault,
-        epoch: Callable[[], str],
+        homes: Homes,
         *,
         fenced: bool = True,
     ) -> None:
         self._direct_get = direct_get
         self._publisher = publisher
         self._vault = vault
-        self._epoch = epoch
+        self._homes = homes
         self._fenced = fenced
 
+    async def epoch(self, session_id: Token, *, seconds: float) -> str:
+        """Which birth of the session's stream this is; positions of another one are foreign."""
+        home = await self._homes.find(session_id, seconds=seconds)
+        return self._homes.layout.epoch(home.part or 0)
+
+    def epoch_now(self, session_id: Token) -> str:
+        """The same as far as it is known without asking; of a session that is not known, where it would begin."""
+        return self._homes.layout.epoch(self._homes.likely(session_id).part or 0)
+
     @property
-    def epoch(self) -> str:
-        """Which birth of the stream this is; positions of another one are foreign."""
-        return self._epoch()
+    def generation(self) -> int:
+        """Rises when a stream was made anew."""
+        return self._homes.layout.generation
+
+    @property
+    def parts(self) -> tuple[Part, ...]:
+        """The streams that it lies in."""
+        return self._homes.layout.parts
 
     async def state(
         self, session_id: Token, message_id: Token, *, seconds: float, token: int = 0
@@ -125,27 +142,29 @@ class Transcript:
             await asyncio.sleep(LAG_SECONDS)
 
     async def _state(self, session_id: Token, message_id: Token, seconds: float) -> MessageState:
+        home = await self._homes.find(session_id, seconds=seconds)
         claim, record = subjects.claim(session_id), subjects.transcript(session_id, message_id)
         stop, erased = subjects.stop(session_id, message_id), subjects.erased(session_id)
         found = {
             stored.subject: stored
             for stored in await self._direct_get.each_last(
-                TRANSCRIPT, claim, record, stop, erased, seconds=seconds
+                home.stream, claim, record, stop, erased, seconds=seconds
             )
         }
+        erasure = _erasure(found.get(erased))
+        # One of before the session was erased was another message's, of the same id.
+        is_stopped = stop in found and (erasure is None or found[stop].seq > erasure.seq)
         return MessageState(
-            _claim(found.get(claim)),
-            await self._record(found.get(record)),
-            stop in found,
-            _erasure(found.get(erased)),
+            _claim(found.get(claim)), await self._record(found.get(record)), is_stopped, erasure
         )
 
     async def session(self, session_id: Token, *, seconds: float) -> SessionState:
         """What readers may see of the session's state, by one request."""
+        home = await self._homes.find(session_id, seconds=seconds)
         claim, erased = subjects.claim(session_id), subjects.erased(session_id)
         found = {
             stored.subject: stored
-            for stored in await self._direct_get.each_last(TRANSCRIPT, claim, erased, seconds=seconds)
+            for stored in await self._direct_get.each_last(home.stream, claim, erased, seconds=seconds)
         }
         held = visible_claim(found.get(claim), found.get(erased))
         return SessionState(held, _erasure(found.get(erased)))
@@ -154,8 +173,9 @@ class Transcript:
         self, session_id: Token, erase_id: Token, queue_seq: int, timestamp: str, *, seconds: float
     ) -> None:
         """From here on nobody sees what was claimed before. Once for each erase request, whoever writes it."""
+        home = await self._homes.begin(session_id, seconds=seconds)
         await self._publisher.publish(
-            subjects.erased(session_id),
+            home.subject(subjects.erased(session_id)),
             Erasure.encode(session_id, queue_seq, timestamp),
             message_headers=headers.own() | {headers.MSG_ID: f"{session_id}:erased:{erase_id}"},
             deadline_seconds=seconds,
@@ -163,13 +183,14 @@ class Transcript:
 
     async def bury(self, session_id: Token, message_id: Token, token: int, *, seconds: float) -> None:
         """Replaces everything stored of a message by a tombstone, under the claim `token`."""
+        home = await self._homes.begin(session_id, seconds=seconds)
         message_headers = headers.own() | {
             headers.ROLLUP: "sub",
             headers.EXPECTED_SUBJECT_SEQUENCE: str(token),
             headers.EXPECTED_SUBJECT: subjects.claim(session_id),
         }
         await self._publisher.publish(
-            subjects.transcript(session_id, message_id),
+            home.subject(subjects.transcript(session_id, message_id)),
             TOMBSTONE,
             message_headers=message_headers,
             deadline_seconds=seconds,
@@ -177,43 +198,55 @@ class Transcript:
 
     async def stop(self, session_id: Token, message_id: Token, body: bytes, *, seconds: float) -> None:
         """Stores that the message is to be stopped; once, however often asked."""
-        message_headers = headers.own() | {headers.MSG_ID: f"{session_id}:stop:{message_id}"}
-        await self._publisher.publish(
-            subjects.stop(session_id, message_id),
-            body,
-            message_headers=message_headers,
-            deadline_seconds=seconds,
+        home = await self._homes.begin(session_id, seconds=seconds)
+        subject, name = (
+            home.subject(subjects.stop(session_id, message_id)),
+            f"{session_id}:stop:{message_id}",
         )
+        ack = await self._publisher.publish(
+            subject, body, message_headers=headers.own() | {headers.MSG_ID: name}, deadline_seconds=seconds
+        )
+        if ack.duplicate:
+            erasure = (await self.session(session_id, seconds=seconds)).erasure
+            if erasure is not None and ack.seq < erasure.seq:
+                # JetStream remembers the stop of a message that was erased with its session, and had this id.
+                again = headers.own() | {headers.MSG_ID: f"{name}:{erasure.seq}"}
+                await self._publisher.publish(subject, body, message_headers=again, deadline_seconds=seconds)
 
-    async def next_claim(self, *, seconds: float) -> int:
-        """The sequence from which on no claim lies yet, of any session."""
-        stored = await self._direct_get.last(TRANSCRIPT, subjects.CLAIM_ALL, seconds=seconds)
-        return stored.seq + 1 if stored is not None else 1
+    async def next_claim(self, part: Part, *, seconds: float) -> int:
+        """A sequence of that part behind which every claim that comes lies, of any session."""
+        return await self._homes.layout.last_seq(part, seconds=seconds) + 1
 
-    async def claims(self, seq: int, *, limit: int, seconds: float) -> tuple[list[HeldClaim], int, bool]:
-        """Claims of every session from `seq` on, at most `limit`; where to read on; and whether there are more."""
+    async def claims(
+        self, part: Part, seq: int, *, limit: int, seconds: float
+    ) -> tuple[list[HeldClaim], int, bool]:
+        """Claims of every session of that part from `seq` on, at most `limit`; where to read on; and whether there are
+        more."""
         page = await self._direct_get.page(
-            TRANSCRIPT, subjects.CLAIM_ALL, seq=seq, limit=limit, seconds=seconds
+            part.stream, subjects.CLAIM_ALL, seq=seq, limit=limit, seconds=seconds, try_seconds=seconds
         )
         next_seq = page.messages[-1].seq + 1 if page.messages else seq
         return [held for stored in page.messages if (held := _claim(stored))], next_seq, page.more
 
     async def last_claim(self, session_id: Token, *, seconds: float) -> HeldClaim | None:
         """The session's claim, or None for a session that has not begun."""
-        stored = await self._direct_get.last(TRANSCRIPT, subjects.claim(session_id), seconds=seconds)
+        home = await self._homes.find(session_id, seconds=seconds)
+        stored = await self._direct_get.last(home.stream, subjects.claim(session_id), seconds=seconds)
         return _claim(stored)
 
     async def last_record(self, session_id: Token, message_id: Token, *, seconds: float) -> Record | None:
         """The message's last record: its state. None where it has not begun."""
+        home = await self._homes.find(session_id, seconds=seconds)
         stored = await self._direct_get.last(
-            TRANSCRIPT, subjects.transcript(session_id, message_id), seconds=seconds
+            home.stream, subjects.transcript(session_id, message_id), seconds=seconds
         )
         return await self._record(stored)
 
     async def first_record(self, session_id: Token, message_id: Token, *, seconds: float) -> Record | None:
         """The message's first record: what was asked."""
+        home = await self._homes.find(session_id, seconds=seconds)
         stored = await self._direct_get.first(
-            TRANSCRIPT, subjects.transcript(session_id, message_id), seconds=seconds
+            home.stream, subjects.transcript(session_id, message_id), seconds=seconds
         )
         return await self._record(stored)
 
@@ -230,14 +263,16 @@ class Transcript:
     ) -> Records:
         """Records of the session (or of one message) from stream sequence `seq` on, at most `limit`, and no further one
         where they have reached `max_bytes`; without those under claims up to `floor`, which were erased."""
-        subject = (
-            subjects.transcript_of(session_id)
-            if message_id is None
-            else subjects.transcript(session_id, message_id)
-        )
-        page = await self._direct_get.page(
-            TRANSCRIPT, subject, seq=seq, limit=limit, seconds=seconds, max_bytes=max_bytes
-        )
+        home = await self._homes.find(session_id, seconds=seconds)
+        if message_id is not None:
+            subject = subjects.transcript(session_id, message_id)
+            page = await self._direct_get.page(
+                home.stream, subject, seq=seq, limit=limit, seconds=seconds, max_bytes=max_bytes
+            )
+        else:
+            page = await self._sparse_page(
+                home, session_id, subjects.transcript_of(session_id), seq, limit, seconds, max_bytes
+            )
         next_seq = page.messages[-1].seq + 1 if page.messages else seq
         records = [await self._record(stored) for stored in page.messages]
         return Records([record for record in records if record and record.token > floor], next_seq, page.more)
@@ -265,10 +300,11 @@ class Transcript:
         """With several servers a page may come from one that has not stored yet what the others have acknowledged, and
         whose last record would be taken for the last there is. So the claim itself is read along, and until it is seen
         nothing is known to be whole."""
+        home = await self._homes.find(session_id, seconds=seconds)
         deadline = time.monotonic() + seconds
         while seq <= token:
-            page = await self._direct_get.page(
-                TRANSCRIPT, subjects.session_log(session_id), seq=seq, limit=PAGE_RECORDS, seconds=seconds
+            page = await self._sparse_page(
+                home, session_id, subjects.session_log(session_id), seq, PAGE_RECORDS, seconds
             )
             for stored in page.messages:
                 seq = stored.seq + 1
@@ -279,17 +315,49 @@ class Transcript:
                     raise _behind(token)
                 await asyncio.sleep(LAG_SECONDS)
 
+    async def _sparse_page(
+        self,
+        home: Home,
+        session_id: Token,
+        pattern: str,
+        seq: int,
+        limit: int,
+        seconds: float,
+        max_bytes: int = PAGE_BYTES,
+    ) -> Page:
+        return await sparse_page(
+            self._direct_get,
+            home.stream,
+            pattern,
+            seq=seq,
+            limit=limit,
+            seconds=seconds,
+            max_bytes=max_bytes,
+            hints=lambda: self._hints(home, session_id, seconds),
+        )
+
+    async def _hints(self, home: Home, session_id: Token, seconds: float) -> Sequence[int]:
+        """Where the session's last messages begin; nothing where reads go to several servers: what lies in front of a gap is the
+        difference of two counts, and these would be of two servers."""
+        if self._homes.is_replicated:
+            return ()
+        held = _claim(await self._direct_get.last(home.stream, subjects.claim(session_id), seconds=seconds))
+        return () if held is None else (*held.claim.recent, held.first)
+
     async def claim(self, claim: Claim, *, after: int, seconds: float) -> int | None:
         """Writes a claim where `after` is the session's last one (0: none). Returns its token; None where somebody
         else was first. A claim whose acknowledgement was lost is recognised by its nonce."""
-        subject = subjects.claim(claim.session_id)
+        home = await self._homes.begin(claim.session_id, seconds=seconds)
         message_headers = headers.own() | {
             headers.EXPECTED_SUBJECT_SEQUENCE: str(after),
             headers.MSG_ID: f"{claim.session_id}:claim:{claim.nonce}",
         }
         try:
             ack = await self._publisher.publish(
-                subject, claim.encode(), message_headers=message_headers, deadline_seconds=seconds
+                home.subject(subjects.claim(claim.session_id)),
+                claim.encode(),
+                message_headers=message_headers,
+                deadline_seconds=seconds,
             )
         except FencedError:
             # The sequence is checked before the message id: our own claim, sent twice, is refused too.
@@ -320,9 +388,9 @@ class Transcript:
                 headers.EXPECTED_SUBJECT_SEQUENCE: str(token),
                 headers.EXPECTED_SUBJECT: subjects.claim(session_id),
             }
-        await self._publisher.send(
-            subjects.transcript(session_id, message_id), body, message_headers, done, deadline_seconds=seconds
-        )
+        home = self._homes.known(session_id) or await self._homes.begin(session_id, seconds=seconds)
+        subject = home.subject(subjects.transcript(session_id, message_id))
+        await self._publisher.send(subject, body, message_headers, done, deadline_seconds=seconds)
 
     async def _record(self, stored: Stored | None) -> Record | None:
         """A record, or None for what is none, or was erased: somebody else may write to the subject, and one bad body must

@@ -8,7 +8,6 @@ import secrets
 import shutil
 import signal
 import sys
-import tempfile
 from contextlib import suppress
 from pathlib import Path
 
@@ -16,6 +15,7 @@ import orjson
 
 from chatmesh.cli import table
 from chatmesh.cli.chaos_view import view
+from chatmesh.cli.folders import empty_folder
 from chatmesh.cli.process import run_loop
 from chatmesh.errors import ChatmeshError, ConfigError, Exit
 from chatmesh.operate.chaos import Fault, Report, Settings, Size, details, rows, run, verdict
@@ -25,7 +25,7 @@ from chatmesh.telemetry import configure_logging
 def chaos(namespace: argparse.Namespace) -> int:
     settings = _settings(namespace)
     configure_logging(level="error", style="auto")  # the observer's; the processes have logs of their own
-    folder = _folder(namespace.keep)
+    folder = empty_folder(namespace.keep, "chaos")
     reports: list[Report] = []
 
     async def main() -> int:
@@ -82,19 +82,6 @@ def _settings(namespace: argparse.Namespace) -> Settings:
     return Settings(
         seed, namespace.seconds, size, namespace.sessions, namespace.faults, is_fenced=not namespace.unfenced
     )
-
-
-def _folder(keep: Path | None) -> Path:
-    """Where everything lies: empty, so that no earlier run's store is taken for this one's."""
-    try:
-        if keep is None:
-            return Path(tempfile.mkdtemp(prefix="chatmesh-chaos-"))
-        keep.mkdir(parents=True, exist_ok=True)
-        if any(keep.iterdir()):
-            raise ConfigError("the folder for `--keep` is not empty", where=str(keep), mend="Name a new one.")
-        return keep.absolute()
-    except OSError as error:
-        raise ConfigError(f"can't write there: {error.strerror}", where=str(keep or "TMPDIR")) from error
 
 
 def _tell(report: Report, namespace: argparse.Namespace, kept: Path | None) -> None:

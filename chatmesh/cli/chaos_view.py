@@ -6,6 +6,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+from chatmesh.cli.redrawn import Redrawn
 from chatmesh.operate.chaos import Progress
 
 LINE_SECONDS = 5.0
@@ -18,11 +19,11 @@ def view(seconds: float) -> Iterator[Callable[[Progress], None]]:
     if not sys.stderr.isatty():
         yield _Lines(seconds).tell
         return
-    table = _Table(seconds)
+    drawn = Redrawn()
     try:
-        yield table.tell
+        yield lambda progress: drawn.draw(_table(progress, seconds))
     finally:
-        table.clear()
+        drawn.clear()
 
 
 class _Lines:
@@ -38,24 +39,9 @@ class _Lines:
         print("; ".join(_facts(progress, self._seconds)), file=sys.stderr, flush=True)
 
 
-class _Table:
-    def __init__(self, seconds: float) -> None:
-        self._seconds = seconds
-        self._lines = 0
-
-    def tell(self, progress: Progress) -> None:
-        faults = [f"  {fault:<12} {count}" for fault, count in sorted(progress.faults.items())]
-        lines = [*_facts(progress, self._seconds), *faults, f"last: {progress.last or '-'}"]
-        self.clear()
-        sys.stderr.write("".join(f"{line}\n" for line in lines))
-        sys.stderr.flush()
-        self._lines = len(lines)
-
-    def clear(self) -> None:
-        """Takes back what was drawn."""
-        if self._lines:
-            sys.stderr.write(f"\x1b[{self._lines}A\x1b[J")
-            self._lines = 0
+def _table(progress: Progress, seconds: float) -> list[str]:
+    faults = [f"  {fault:<12} {count}" for fault, count in sorted(progress.faults.items())]
+    return [*_facts(progress, seconds), *faults, f"last: {progress.last or '-'}"]
 
 
 def _facts(progress: Progress, seconds: float) -> list[str]:

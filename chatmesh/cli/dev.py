@@ -70,7 +70,9 @@ def _banner(mesh: Mesh, *, is_kept: bool) -> str:
   chatmesh {__version__} is running: pod, worker and broker in one process
 
     Chat page    {url}/
+    Operations   {url}/ops
     API          {url}/v1/sessions/{{session_id}}/messages
+    API page     {url}/docs
     Events       {url}/v1/sessions/{{session_id}}/events
     Ready        {url}/readyz
     Metrics      {url}/metrics

@@ -25,13 +25,6 @@ from chatmesh.config.section import (
     split_commas,
 )
 
-
-def _one_partition(value: int) -> int:
-    if value != 1:
-        raise ValueError(f"expected 1, got {value}: more than one partition is not built yet")
-    return value
-
-
 _ORIGIN = re.compile(r"https?://(\[[0-9a-f:.]+\]|[a-z0-9.-]+)(:[0-9]{1,5})?")
 _DEFAULT_PORTS = (("http://", ":80"), ("https://", ":443"))
 
@@ -73,8 +66,8 @@ class StreamsConfig(Section):
     replicas: Annotated[Count, Field(ge=1, le=5)] = Field(
         default=1, description="Copies of each stream in the cluster; 3 survive the loss of one server."
     )
-    partitions: Annotated[Count, Wants("1"), AfterValidator(_one_partition)] = Field(
-        default=1, description="Parts of the transcript; only 1 is built so far."
+    partitions: Annotated[Count, Field(ge=1, le=64)] = Field(
+        default=1, description="Streams that new sessions' transcripts are spread over."
     )
     requests_max_age_hours: Hours = Field(
         default=24, description="How long a request may wait for a worker, in hours."
@@ -107,6 +100,15 @@ class HttpConfig(Section):
     )
     port: Annotated[Count, Field(ge=0, le=65_535)] = Field(
         default=8080, description="Port to listen on; 0 takes a free one."
+    )
+    share_port: Flag = Field(
+        default=False,
+        description="Whether other processes of the same user may listen on the port too; the kernel spreads connections over "
+        "them. `chatmesh run --processes` sets it.",
+    )
+    own_port: Annotated[Count, Field(ge=1, le=65_535)] | None = Field(
+        default=None,
+        description="A second port, for this process alone where it shares the first one: its own metrics and probes.",
     )
     max_body_bytes: Annotated[Count, Field(ge=1, le=2**26)] = Field(
         default=1_048_576,

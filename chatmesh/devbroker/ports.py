@@ -13,15 +13,21 @@ FIRST, LAST = 20_000, 29_999
 _TRIES = 50
 
 
-def free_port() -> int:
-    """A TCP port on 127.0.0.1 that nothing listens on at this moment. Somebody may take it before the caller does."""
+def free_port(in_a_row: int = 1) -> int:
+    """A TCP port on 127.0.0.1 that nothing listens on at this moment, the first of so many such ports in a row. Somebody may
+    take them before the caller does. Raises OSError where none are found."""
     choose = random.SystemRandom()
     for _ in range(_TRIES):
-        port = choose.randint(FIRST, LAST)
-        with socket.socket() as probe:
-            try:
-                probe.bind(("127.0.0.1", port))
-            except OSError:
-                continue
-            return port
-    raise OSError(f"no free port found between {FIRST} and {LAST} in {_TRIES} tries")
+        first = choose.randint(FIRST, LAST - in_a_row + 1)
+        if all(_is_free(port) for port in range(first, first + in_a_row)):
+            return first
+    raise OSError(f"no {in_a_row} free ports in a row found between {FIRST} and {LAST} in {_TRIES} tries")
+
+
+def _is_free(port: int) -> bool:
+    with socket.socket() as probe:
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+        return True

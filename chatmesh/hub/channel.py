@@ -6,14 +6,14 @@ shows a hole: then what comes is kept while the mender fills from the transcript
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from chatmesh.broker import HeldClaim
 from chatmesh.hub.foreign import ForeignOrder
 from chatmesh.hub.reader import Reader
 from chatmesh.protocol import sse
 from chatmesh.protocol.messages import ResponseChunk
-from chatmesh.protocol.positions import Scope
+from chatmesh.protocol.positions import Position, Scope
 from chatmesh.protocol.records import Record
 from chatmesh.protocol.tokens import Token
 from chatmesh.telemetry import metrics
@@ -79,16 +79,17 @@ class Channel:
         self.is_unsure = False
         self.touched = 0.0
         self.quiet_checks = 0
-        self._ahead: dict[int, Record] = {}
-        self._expected: set[Token] = set()
-        self._foreign: dict[Token, ForeignOrder] = {}
+        # Made when they are needed: in most sessions somebody has a page open, and nothing happens.
+        self._ahead: dict[int, Record] | None = None
+        self._expected: set[Token] | None = None
+        self._foreign: dict[Token, ForeignOrder] | None = None
         self._mend = mend
         self._watch = watch
 
     @property
     def is_waiting(self) -> bool:
         """For the rest of an answer, or for chunks in a hole of a foreign one."""
-        return self.is_active or any(order.is_waiting for order in self._foreign.values())
+        return self.is_active or any(order.is_waiting for order in self._orders())
 
     def activate(self) -> None:
         """An answer is under way: silence is looked at."""
@@ -110,7 +111,7 @@ class Channel:
             return False
         if not self.live:
             self.last, self.last_seq = read_to, read_seq
-            self._ahead.clear()
+            self._ahead = None
         elif read_to > self.last:
             # The others were not served that far: what does not come by itself is looked for.
             self.activate()
@@ -135,13 +136,19 @@ class Channel:
         if not self.live or record.offset <= self.last:
             return
         if record.offset > self.last + 1:
-            if len(self._ahead) < MAX_AHEAD:
-                self._ahead[record.offset] = record
+            self._keep(record)
             self._mend(self)
             return
         self._emit(record, now)
-        while (following := self._ahead.pop(self.last + 1, None)) is not None:
+        while self._ahead and (following := self._ahead.pop(self.last + 1, None)) is not None:
             self._emit(following, now)
+
+    def _keep(self, record: Record) -> None:
+        """Until the hole before it is filled, where there is room."""
+        if self._ahead is None:
+            self._ahead = {}
+        if len(self._ahead) < MAX_AHEAD:
+            self._ahead[record.offset] = record
 
     def doubt(self, heard: int, now: float) -> None:
         """What was heard of is not in the transcript: nobody's, or not there yet, which silence will show."""
@@ -151,14 +158,17 @@ class Channel:
 
     def jump(self, record: Record, now: float) -> None:
         """The transcript itself goes on at `record`: what lies before is gone for good (expired, unreadable)."""
-        payload = sse.reset("gap", position=self.scope.write(record.offset, 0, record.seq))
+        position = Position(record.offset, 0, record.seq)
+        payload = sse.reset("gap", position=self.scope.text(position))
         for reader in self.live:
-            reader.lose(payload)
+            reader.lose(payload, position)
         self.last = record.offset - 1
         self.on_record(record, now)
 
     def on_foreign(self, chunk: ResponseChunk, now: float) -> None:
         """A chunk that no transcript holds, from somebody else's worker."""
+        if self._foreign is None:
+            self._foreign = {}
         order = self._foreign.get(chunk.message_id)
         if order is None:
             if len(self._foreign) >= MAX_FOREIGN:
@@ -170,9 +180,12 @@ class Channel:
 
     def expire_foreign(self, now: float) -> None:
         """Gives up holes in foreign answers that were waited for long enough."""
-        for order in self._foreign.values():
+        for order in self._orders():
             if order.is_waiting:
                 self._show(order.expire(now))
+
+    def _orders(self) -> Iterable[ForeignOrder]:
+        return self._foreign.values() if self._foreign else ()
 
     def _show(self, chunks: list[ResponseChunk]) -> None:
         for chunk in chunks:
@@ -182,8 +195,11 @@ class Channel:
 
     def expect(self, now: float, message_id: Token | None = None) -> None:
         """Something is going to come (up to the end of that message, where it is known which): watch for silence."""
-        if message_id is not None and len(self._expected) < MAX_EXPECTED:
-            self._expected.add(message_id)
+        if message_id is not None:
+            if self._expected is None:
+                self._expected = set()
+            if len(self._expected) < MAX_EXPECTED:
+                self._expected.add(message_id)
         self.activate()
         self.touched = now
         self.quiet_checks = 0
@@ -200,10 +216,10 @@ class Channel:
         self.last, self.last_seq = record.offset, record.seq
         self.touched = now
         self.quiet_checks = 0
-        if record.final is not None:
+        if self._expected and record.final is not None:
             self._expected.discard(record.message_id)
         if record.resets_all:  # erased, and whatever was on its way with it
-            self._expected.clear()
+            self._expected = None
         if self._expected or (record.final is None and not record.resets_all):
             self.activate()
         else:

@@ -47,9 +47,11 @@ class Hub:
         self._channels: dict[Token, Channel] = {}
         self._watched: set[Channel] = set()
         self.readers: set[Reader] = set()
+        self._further = 0
         self.rounds = Rounds()
         self.is_leaving = False
         """Readers are being sent away."""
+        self._mend, self._watch = self.mend, self.watch  # one of each for all channels
 
     def channel(self, session_id: Token) -> Channel | None:
         return self._channels.get(session_id)
@@ -67,14 +69,16 @@ class Hub:
 
     def scope(self, session_id: Token) -> Scope:
         """How positions of the session are written now. Another epoch makes another scope."""
-        return Scope(self._transcript.epoch, session_id)
+        return Scope(self._transcript.epoch_now(session_id), session_id)
 
-    def enter(self, session_id: Token) -> Channel:
-        """A reader is coming; its channel exists until `leave`."""
+    def enter(self, session_id: Token, scope: Scope | None = None) -> Channel:
+        """A reader is coming, whose positions are of `scope`; its channel exists until `leave`."""
         channel = self._channels.get(session_id)
         if channel is None:
+            if scope is None or not scope.is_of(self._transcript.epoch_now(session_id)):
+                scope = self.scope(session_id)
             channel = self._channels[session_id] = Channel(
-                session_id, self.scope(session_id), mend=self.mend, watch=self.watch
+                session_id, scope, mend=self._mend, watch=self._watch
             )
         channel.readers += 1
         return channel
@@ -87,8 +91,9 @@ class Hub:
 
     def add(self, reader: Reader) -> None:
         self.readers.add(reader)
+        self._further += reader.is_further
         self.rounds.add(reader, time.monotonic() + self.settings.keepalive_seconds)
-        metrics.readers.set(len(self.readers))
+        metrics.readers.set(self.connections)
         if self.is_leaving:
             reader.leave()
 
@@ -100,13 +105,22 @@ class Hub:
 
     def remove(self, reader: Reader) -> None:
         self.readers.discard(reader)
+        self._further -= reader.is_further
         self.rounds.remove(reader)
-        metrics.readers.set(len(self.readers))
+        metrics.readers.set(self.connections)
 
-    def is_full(self, session_id: Token) -> bool:
-        """Whether one more reader of the session is one too many, of all or of its own."""
-        if len(self.readers) >= self.settings.max_connections:
+    @property
+    def connections(self) -> int:
+        """Open event streams. One may have several readers, each of a session."""
+        return len(self.readers) - self._further
+
+    def is_full(self, *session_ids: Token) -> bool:
+        """Whether one more reader of each of the sessions is one too many, of all or of a session's."""
+        if len(self.readers) + len(session_ids) > self.settings.max_connections:
             return True
+        return any(self._is_crowded(session_id) for session_id in session_ids)
+
+    def _is_crowded(self, session_id: Token) -> bool:
         channel, most = self._channels.get(session_id), self.settings.max_readers_per_session
         is_crowded = most is not None and channel is not None and channel.readers >= most
         if is_crowded:
@@ -159,9 +173,9 @@ class Hub:
             channel.look()
 
     @property
-    def epoch(self) -> str:
-        """Of the transcript as it is now."""
-        return self._transcript.epoch
+    def generation(self) -> int:
+        """Of the transcript as it is now; another one where a stream of it was made anew."""
+        return self._transcript.generation
 
     def begin_epoch(self) -> None:
         """The transcript is another one, and offsets count from 1 again. Every stream ends; its reader comes back with

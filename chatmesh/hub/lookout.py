@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 
-from chatmesh.broker import HeldClaim, Transcript
+from chatmesh.broker import HeldClaim, Part, Transcript
 from chatmesh.errors import BrokerError
 from chatmesh.hub.hub import Hub
 from chatmesh.kernel import Service
@@ -22,8 +22,18 @@ from chatmesh.telemetry import get_logger
 log = get_logger("hub")
 
 LOOK_SECONDS = 10.0
+
+PAUSE_LOOKS = 100
+"""Between two looks, in times of what the last one took: for a page of claims that begins in an older block than the last (8 MiB) the
+server counts over all sessions that it has, 0.1 s at a million."""
+
 PAGE_CLAIMS = 256
 READ_SECONDS = 5.0
+
+
+def pause_seconds(took: float) -> float:
+    """Behind a look that took so long."""
+    return max(LOOK_SECONDS, PAUSE_LOOKS * took)
 
 
 class Lookout(Service):
@@ -33,20 +43,21 @@ class Lookout(Service):
         self._hub = hub
         self._transcript = transcript
         self._draining = asyncio.Event()
-        self._epoch = ""
-        self._seq = 0
+        self._read_to: dict[Part, int] = {}
+        self._has_looked = False
         self._early: dict[Token, HeldClaim] = {}
         """Of sessions whose readers were still reading what was before; looked at again. At most as many as channels."""
 
     async def run(self, started: Callable[[], None]) -> None:
         started()
         while not self._draining.is_set():
+            began = time.monotonic()
             try:
                 await self._look()
             except BrokerError as error:
                 log.info("hub.no_lookout", error=str(error))
             with suppress(TimeoutError):
-                async with asyncio.timeout(LOOK_SECONDS):
+                async with asyncio.timeout(pause_seconds(time.monotonic() - began)):
                     await self._draining.wait()
 
     def drain(self) -> None:
@@ -56,14 +67,23 @@ class Lookout(Service):
         early, self._early = self._early, {}
         for held in early.values():
             self._hear_of(held)
-        if self._epoch != self._transcript.epoch:
-            # Whoever comes from now on reads what was before by itself.
-            self._epoch = self._transcript.epoch
-            self._seq = await self._transcript.next_claim(seconds=READ_SECONDS)
+        parts = self._transcript.parts
+        self._read_to = {part: seq for part, seq in self._read_to.items() if part in parts}
+        for part in parts:
+            await self._look_at(part)
+        self._has_looked = self._has_looked or bool(parts)
+
+    async def _look_at(self, part: Part) -> None:
+        if part not in self._read_to:
+            # Whoever comes from now on reads what was before by itself. A part that was added since is read from its
+            # beginning: somebody may have been waiting.
+            self._read_to[part] = (
+                1 if self._has_looked else await self._transcript.next_claim(part, seconds=READ_SECONDS)
+            )
         more = True
         while more and not self._draining.is_set():
-            claims, self._seq, more = await self._transcript.claims(
-                self._seq, limit=PAGE_CLAIMS, seconds=READ_SECONDS
+            claims, self._read_to[part], more = await self._transcript.claims(
+                part, self._read_to[part], limit=PAGE_CLAIMS, seconds=READ_SECONDS
             )
             for held in claims:
                 self._hear_of(held)

@@ -38,7 +38,7 @@ class Pulse(Service):
 
     async def run(self, started: Callable[[], None]) -> None:
         started()
-        epoch = self._hub.epoch
+        generation = self._hub.generation
         while not self._is_draining:
             with suppress(TimeoutError):
                 async with asyncio.timeout(TICK_SECONDS):
@@ -47,8 +47,8 @@ class Pulse(Service):
                 # Whatever was sent while we were away did not come.
                 self._hub.mend_all()
             self._changed.clear()
-            if epoch != self._hub.epoch:
-                epoch = self._hub.epoch
+            if generation != self._hub.generation:
+                generation = self._hub.generation
                 log.warning("hub.epoch_changed", readers=len(self._hub.readers))
                 self._hub.begin_epoch()
             self._look_around(time.monotonic())

@@ -1,16 +1,16 @@
 """One reader: where it stands, what it wants, and the sink to write to. Changed on the event loop only, never waits.
 
-A reader is *live* while the channel pushes to it, and *behind* while its own task feeds it from the transcript: at the
-beginning, and again whenever it took its bytes too slowly. Its position goes with what was written, so nothing is
+A reader is *live* while the channel pushes to it, and *behind* while a task feeds it from the transcript: at the beginning,
+and again whenever it took its bytes too slowly. Its position goes with what was written, so nothing is
 skipped and nothing comes twice, whichever way a record comes.
 
-Where callers are told apart, a reader gets nothing live before its task has seen whose the session is: one who waits for it
+Where callers are told apart, a reader gets nothing live before somebody has seen whose the session is: one who waits for it
 to begin, and everybody again when it was erased, since somebody else may begin it anew.
 """
 
 from __future__ import annotations
 
-import asyncio
+from collections.abc import Callable
 
 from chatmesh.broker import HeldClaim
 from chatmesh.hub.wires import Wire
@@ -35,13 +35,15 @@ class Reader:
         "is_asked",
         "is_checked",
         "is_finished",
+        "is_further",
         "is_live",
         "message_id",
         "offset",
+        "on_stop",
+        "round",
         "seq",
         "sink",
         "wire",
-        "woken",
     )
 
     def __init__(
@@ -53,8 +55,11 @@ class Reader:
         message_id: Token | None,
         max_buffer_bytes: int,
         caller: Caller | None = None,
+        is_further: bool = False,
     ) -> None:
         self.caller = caller
+        self.is_further = is_further
+        """Another one has the same connection, and was there before."""
         self.is_checked = caller is None
         self.is_asked = False
         """Something came that it may not have before it is checked."""
@@ -66,7 +71,10 @@ class Reader:
         self.message_id = message_id
         self.is_live = False
         self.is_finished = False
-        self.woken = asyncio.Event()
+        self.round: dict[Reader, None] | None = None
+        """Those who are looked at together with it; of `Rounds`."""
+        self.on_stop: Callable[[], None] = nobody
+        """Called whenever it is not live any more, or finished; from within a channel's loop, so it must only signal."""
         self._ended: tuple[Token, int] | None = None
         self._max_buffer_bytes = max_buffer_bytes
 
@@ -109,13 +117,13 @@ class Reader:
         self._look_for_end(record)
         return not self.is_finished
 
-    def lose(self, payload: bytes) -> None:
-        """What comes next is gone for good; `payload` says so to native readers. One who is too slow to take it hears of it
-        by what follows."""
-        if not self.wire.is_shared:
+    def lose(self, payload: bytes, position: Position) -> None:
+        """What comes next is gone for good, up to `position`; `payload` says so to native readers. One who is too slow to
+        take it hears of it by what follows."""
+        if not self.wire.is_resumable:
             self._write(self.wire.reset("gap"))
         elif not self.sink.is_closed and self.has_room:
-            self.sink.write_nowait(payload)
+            self._write(payload if self.wire.is_shared else self.wire.reset("gap", position))
 
     def show(self, chunk: ResponseChunk, payload: bytes) -> None:
         """A chunk that no transcript holds: whoever has no room for it has lost it."""
@@ -146,7 +154,7 @@ class Reader:
 
     def turn_away(self) -> None:
         """The session is somebody else's. Nothing says so: whoever comes back is told like any stranger."""
-        if not self.wire.is_shared:
+        if not self.wire.is_resumable:
             self.sink.abort()
         self.finish()
 
@@ -158,7 +166,7 @@ class Reader:
             self.finish()
 
     def finish(self) -> None:
-        """Nothing more will come; the reader's task ends the stream."""
+        """Nothing more will come; who hears of it ends the stream."""
         self.is_finished = True
         self._stop()
 
@@ -192,4 +200,8 @@ class Reader:
 
     def _stop(self) -> None:
         self.is_live = False
-        self.woken.set()
+        self.on_stop()
+
+
+def nobody() -> None:
+    """Hears of a reader that is not followed, or not any more."""

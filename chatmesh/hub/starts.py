@@ -35,7 +35,8 @@ class Starts:
     async def _from_position(
         self, session_id: Token, message_id: Token | None, text: str, session: SessionState
     ) -> Start | None:
-        position = Scope(self._transcript.epoch, session_id).read(text)
+        epoch = await self._transcript.epoch(session_id, seconds=READ_SECONDS)
+        position = Scope(epoch, session_id).read(text)
         if position is None or (position.offset > 0 and position.seq < session.floor):
             return Start(START, 1, reset="position_unknown", floor=session.floor, claim=session.claim)
         if message_id is not None:
@@ -88,7 +89,8 @@ class Starts:
             return Start(START, 1, floor=session.floor)
         last = await self._transcript.last_record(session_id, held.claim.message_id, seconds=READ_SECONDS)
         if last is not None and last.final is not None:
-            return Start(Position(last.offset, last.events, last.seq), last.seq + 1, floor=session.floor)
+            # From the last one that is there: from behind it the server would look for the next through everything since.
+            return Start(Position(last.offset, last.events, last.seq), last.seq, floor=session.floor)
         return Start(_before(held), held.first, floor=session.floor, claim=held)
 
 

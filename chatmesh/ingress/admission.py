@@ -10,9 +10,10 @@ from collections.abc import Callable
 
 from chatmesh.broker import Ownership
 from chatmesh.errors import BrokerError, CapacityError, KeyMissingError, StorageFullError
-from chatmesh.ingress.intake import RETRY_AFTER_SECONDS, Accepted, Intake
+from chatmesh.ingress.gate import Gate
+from chatmesh.ingress.intake import Accepted, Intake
 from chatmesh.ingress.limits import Limits, Place
-from chatmesh.ingress.refusals import key_missing, storage_full
+from chatmesh.ingress.refusals import RETRY_AFTER_SECONDS, key_missing, storage_full
 from chatmesh.ingress.stopping import Stopping
 from chatmesh.protocol import trace
 from chatmesh.protocol.callers import Caller
@@ -63,6 +64,7 @@ class Admission:
         self._is_open = is_open
         self._is_connected = is_connected
         self._tracing = tracing
+        self._gate = Gate()
 
     @property
     def served_models(self) -> list[str]:
@@ -97,7 +99,7 @@ class Admission:
     ) -> Accepted:
         """Returns once the message is durable. `may_be_known`: its id came from the client. `traceparent`: the client's, or
         empty. Problem 404 `unknown_session` where the session is another caller's, 413 `too_large`, 422 `unknown_model`,
-        and what Intake raises."""
+        503 `overloaded`, and what Intake raises."""
         began = time.monotonic()
         ids: dict[str, Value] = {"session_id": request.session_id, "message_id": request.message_id}
         with self._tracing.root("accepted", traceparent, ids, Kind.SERVER) as span:
@@ -119,6 +121,17 @@ class Admission:
         self._check_model(request)
         self._check_size(request)
         self._limits.check_history(request)
+        async with self._gate:
+            accepted = await self._store(request, caller, span, may_be_known=may_be_known)
+        if not accepted.is_duplicate:
+            self._expect(request.session_id, request.message_id)
+        return accepted
+
+    async def _store(
+        self, request: WorkflowRequest, caller: Caller, span: Span, *, may_be_known: bool
+    ) -> Accepted:
+        """Through the gate: while it waited, the pod may have been told to leave, or have lost the broker."""
+        self.check_open()
         self.check_broker()
         with await self._place(caller, request, may_be_known=may_be_known) as place:
             key = await self._begin(caller, request.session_id) if place.refusal is None else None
@@ -134,8 +147,6 @@ class Admission:
         span.note(duplicate=accepted.is_duplicate)
         if accepted.interrupts:
             await self._stopping.interrupt(request.session_id, request.message_id)
-        if not accepted.is_duplicate:
-            self._expect(request.session_id, request.message_id)
         return accepted
 
     async def _place(self, caller: Caller, request: WorkflowRequest, *, may_be_known: bool) -> Place:

@@ -94,7 +94,7 @@ class History:
         return last is not None and last.final is not None
 
     async def _page(self, session_id: Token, limit: int, after: str | None) -> MessagePage:
-        scope = Scope(self._transcript.epoch, session_id)
+        scope = Scope(await self._transcript.epoch(session_id, seconds=READ_SECONDS), session_id)
         cursor = START if after is None else _read_cursor(scope, after)
         # The queue before the transcript: a message that begins in between is in both, and none is in neither.
         queued = await self._queue.queued(session_id, limit=self._queue_limit + 1, seconds=READ_SECONDS)

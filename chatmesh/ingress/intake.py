@@ -20,7 +20,7 @@ from chatmesh.errors import (
     PublishUnknownError,
     StorageFullError,
 )
-from chatmesh.ingress.refusals import key_missing, storage_full
+from chatmesh.ingress.refusals import RETRY_AFTER_SECONDS, key_missing, storage_full
 from chatmesh.protocol.messages import WorkflowRequest
 from chatmesh.protocol.sealing import DataKey
 from chatmesh.telemetry import get_logger, metrics
@@ -32,7 +32,6 @@ ACCEPT_SECONDS = 5.0
 """How long a POST waits for JetStream's acknowledgement before it says that the outcome is unknown."""
 
 READ_SECONDS = 3.0
-RETRY_AFTER_SECONDS = 2
 
 
 @dataclass(frozen=True, slots=True)

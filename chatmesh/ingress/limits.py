@@ -13,7 +13,7 @@ from typing import Self
 
 from chatmesh.ingress.in_flight import Coming, InFlight
 from chatmesh.ingress.shares import Load, may_have_another
-from chatmesh.kernel.rates import Rates
+from chatmesh.kernel.token_buckets import TokenBuckets
 from chatmesh.protocol.callers import Caller
 from chatmesh.protocol.messages import WorkflowRequest
 from chatmesh.protocol.tokens import Token
@@ -87,7 +87,7 @@ class Limits:
             ("user_rate", settings.user_messages_per_minute),
             ("tenant_rate", settings.tenant_messages_per_minute),
         )
-        self._rates = [(name, Rates(most)) for name, most in rates if most is not None]
+        self._rates = [(name, TokenBuckets(most)) for name, most in rates if most is not None]
 
     def check_history(self, request: WorkflowRequest) -> None:
         """Problem 422 `history_too_long`."""

@@ -70,6 +70,7 @@ POST_SHARE = Operation(
         **_PROBLEMS,
     },
     body=Share,
+    example={"ttl": 3600},
 )
 
 

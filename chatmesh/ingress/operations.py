@@ -27,7 +27,7 @@ ADMISSION = {
     413: ("too_large",),
     415: ("not_json_type", "unsupported_encoding"),
     429: ("session_queue_full", "rate_limited", "too_many_answers", "mesh_busy"),
-    503: ("not_ready", "broker_away", "key_missing", "storage_full", "not_accepted"),
+    503: ("not_ready", "broker_away", "key_missing", "storage_full", "not_accepted", "overloaded"),
     504: ("acceptance_unknown",),
 }
 """Problems of every call that sends a message, but for those of its form (422)."""
@@ -71,6 +71,7 @@ POST_MESSAGE = Operation(
     PostMessage,
     "A session begins with its first message. 503: nothing was accepted. 504: repeat it with the `message_id` that the "
     "problem names.",
+    example={"message_id": "m1", "message": "one two three", "context": {"model": "echo"}},
 )
 
 GET_MESSAGES = Operation(

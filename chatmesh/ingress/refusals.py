@@ -8,6 +8,8 @@ from chatmesh.web import Problem
 
 log = get_logger("ingress")
 
+RETRY_AFTER_SECONDS = 2
+
 ROOM_SECONDS = 30
 """Room comes by an operator, or as old transcripts expire; a key by an operator: not in a moment."""
 
@@ -21,7 +23,12 @@ def unreadable(error: BrokerError) -> Problem:
     """What is stored can't be read at this moment."""
     if isinstance(error, KeyMissingError):
         return key_missing(error)
-    return Problem(503, "broker_away", "The transcript can't be read: NATS is away.", retry_after_seconds=2)
+    return Problem(
+        503,
+        "broker_away",
+        "The transcript can't be read: NATS is away.",
+        retry_after_seconds=RETRY_AFTER_SECONDS,
+    )
 
 
 def key_missing(error: KeyMissingError) -> Problem:

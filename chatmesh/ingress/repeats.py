@@ -8,7 +8,8 @@ from collections.abc import Mapping
 from chatmesh.broker import Retries
 from chatmesh.errors import BrokerError
 from chatmesh.ingress.admission import Admission
-from chatmesh.ingress.intake import RETRY_AFTER_SECONDS, Accepted
+from chatmesh.ingress.intake import Accepted
+from chatmesh.ingress.refusals import RETRY_AFTER_SECONDS
 from chatmesh.kernel.together import together
 from chatmesh.protocol.callers import Caller
 from chatmesh.protocol.messages import WorkflowRequest

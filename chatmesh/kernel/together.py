@@ -26,6 +26,8 @@ async def together(
     d: Coroutine[Any, Any, D],
     /,
 ) -> tuple[A, B, C, D]: ...
+@overload
+async def together(*coroutines: Coroutine[Any, Any, A]) -> tuple[A, ...]: ...
 async def together(*coroutines: Coroutine[Any, Any, Any]) -> tuple[Any, ...]:
     """Results in the order of the arguments. The first failure cancels the others, waits for them, and is raised as
     itself: `gather` would leave them running, a TaskGroup would raise a group of one. Nor does a TaskGroup do inside:

@@ -1,4 +1,5 @@
-"""What operators run from outside, over a broker that is there already. Used by the command line only; prints nothing."""
+"""What operators run from outside, over a broker that is there already. Used by the command line and the
+operator's page; prints nothing."""
 
 from chatmesh.operate.invariants import Violation, check_session
 from chatmesh.operate.session import StoredSession, read_session

@@ -35,6 +35,10 @@ _NOBODYS_SEQ = 0
 """No message has it."""
 
 
+class StillQueuedError(ChatmeshError):
+    """Its request is in the queue: a worker takes it by itself."""
+
+
 @dataclass(frozen=True, slots=True)
 class Letter:
     """A dead letter. `request` is None where the body can't be decoded, or opened; `key` is what it is sealed with."""
@@ -103,8 +107,8 @@ async def drop(broker: Broker, seq: int) -> Letter:
 
 
 async def retry(broker: Broker, seq: int) -> Retried:
-    """Queues the letter's request once more, then removes the letter. Raises ChatmeshError where there is none, or where
-    its request is in the queue still; BrokerError where it was not stored, and then the letter stays."""
+    """Queues the letter's request once more, then removes the letter. Raises ChatmeshError where there is none,
+    StillQueuedError where its request is in the queue; BrokerError where it was not stored, and then the letter stays."""
     letter = await find_letter(broker, seq)
     # Before anything is queued: whether the letter may be removed afterwards.
     await _delete(broker, _NOBODYS_SEQ)
@@ -128,7 +132,7 @@ async def queue_again(broker: Broker, letter: Letter) -> Retried:
         ack = await _publish(broker, letter, sealed_request(again, letter.key), more)
         return Retried(letter, again.message_id, request.message_id, ack.duplicate)
     if request.message_id in await queued_messages(broker, request.session_id):
-        raise ChatmeshError(
+        raise StillQueuedError(
             f"message {request.message_id} is in the queue still",
             where=f"dead letter {letter.seq}",
             mend="Nothing was done: a worker takes it by itself. Drop the letter if it is not wanted.",

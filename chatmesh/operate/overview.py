@@ -56,7 +56,8 @@ class Overview:
         await require(self._broker, TRANSCRIPT)
         members = await read_members(self._broker, interval_seconds=self._interval_seconds)
         queue = await read_queue(self._broker, members, limit=self._limit, max_bytes=QUEUE_BYTES)
-        await self._written.read_on(_stored(queue, TRANSCRIPT))
+        for fill in queue.transcripts:
+            await self._written.read_on(fill.stream, fill.stored)
         self._window.add(self._sample(queue))
         server = self._broker.connection.server
         return Frame(iso(time.time()), server, members, queue, self._window.rates())
@@ -80,31 +81,32 @@ class _Written:
 
     def __init__(self, broker: Broker) -> None:
         self._broker = broker
-        self._seq = 0
+        self._read_to: dict[str, int] = {}
         self.tokens = 0.0
         self.claims = 0.0
         self.takeovers = 0.0
         self.can_read = True
         """False once something is sealed that can't be opened here."""
 
-    async def read_on(self, last: int) -> None:
-        """Up to sequence `last`; the first time there is nothing to count."""
-        if 0 < self._seq < last:
-            await self._read(self._seq + 1, last)
-        self._seq = last
+    async def read_on(self, stream: str, last: int) -> None:
+        """One of its streams up to sequence `last`; the first time there is nothing to count."""
+        before = self._read_to.get(stream, 0)
+        if 0 < before < last:
+            await self._read(stream, before + 1, last)
+        self._read_to[stream] = last
 
-    async def _read(self, first: int, last: int) -> None:
-        claims, scale = await self._page(subjects.CLAIM_ALL, first, last)
+    async def _read(self, stream: str, first: int, last: int) -> None:
+        claims, scale = await self._page(stream, subjects.CLAIM_ALL, first, last)
         self.claims += scale * len(claims)
         self.takeovers += scale * sum(_is_takeover(stored) for stored in claims)
-        records, scale = await self._page(subjects.TRANSCRIPT_ALL, first, last)
+        records, scale = await self._page(stream, subjects.TRANSCRIPT_ALL, first, last)
         for stored in records:
             self.tokens += scale * await self._tokens(stored)
 
-    async def _page(self, subject: str, first: int, last: int) -> tuple[list[Stored], float]:
+    async def _page(self, stream: str, subject: str, first: int, last: int) -> tuple[list[Stored], float]:
         """What lies there, and for how much more it stands."""
         page = await self._broker.direct_get.page(
-            TRANSCRIPT,
+            stream,
             subject,
             seq=first,
             limit=SAMPLE_MESSAGES,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -43,6 +43,14 @@ async def walk(
         size = sum(len(stored.body) for stored in page.messages)
         bytes_left = None if bytes_left is None else bytes_left - size
         more = page.more
+
+
+async def each_last(broker: Broker, wanted: Sequence[str]) -> list[Stored]:
+    """The last message of the transcript on each of those subjects, in whichever part. Raises BrokerError."""
+    found: list[Stored] = []
+    for stream in broker.layout.streams:
+        found += await broker.direct_get.each_last(stream, *wanted, seconds=READ_SECONDS)
+    return found
 
 
 def broker_time(info: dict[str, Any]) -> float:

@@ -141,7 +141,13 @@ def _judge(rule: _Rule, findings: dict[str, Finding], config: Config) -> Promise
 
 
 def _first_failed(checks: Sequence[str], findings: dict[str, Finding]) -> Finding | None:
-    found = (findings[name] for name in checks if name in findings)
+    # Of every part of the transcript, where it lies in parts.
+    found = (
+        finding
+        for name in checks
+        for check, finding in findings.items()
+        if check == name or check.startswith(f"{name}_")
+    )
     return next((finding for finding in found if finding.state is State.FAIL), None)
 
 

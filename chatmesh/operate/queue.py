@@ -13,7 +13,7 @@ from typing import Any
 from chatmesh.broker import Broker, Stored
 from chatmesh.broker.lease_book import Lease
 from chatmesh.broker.storage import fill_ratio
-from chatmesh.broker.streams import DEAD_LETTERS, REQUESTS
+from chatmesh.broker.streams import DEAD_LETTERS, REQUESTS, TRANSCRIPT
 from chatmesh.broker.vault import message_id_of
 from chatmesh.errors import ProtocolError
 from chatmesh.operate.members import Members
@@ -94,6 +94,11 @@ class Queue:
 
     def fill(self, stream: str) -> Fill | None:
         return next((each for each in self.streams if each.stream == stream), None)
+
+    @property
+    def transcripts(self) -> list[Fill]:
+        """Of the transcript, or of its parts."""
+        return [each for each in self.streams if each.stream.startswith(TRANSCRIPT)]
 
 
 async def read_queue(broker: Broker, members: Members, *, limit: int, max_bytes: int = MAX_BYTES) -> Queue:

@@ -11,12 +11,12 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 
 from chatmesh.broker import Broker, HeldClaim, Stored
-from chatmesh.broker.streams import REQUESTS, TRANSCRIPT
+from chatmesh.broker.streams import REQUESTS
 from chatmesh.broker.vault import message_id_of
 from chatmesh.errors import ProtocolError
 from chatmesh.operate.invariants import Violation
-from chatmesh.operate.pages import walk
-from chatmesh.operate.streams import require
+from chatmesh.operate.pages import READ_SECONDS, walk
+from chatmesh.operate.streams import require, transcripts
 from chatmesh.protocol import headers, subjects
 from chatmesh.protocol.records import TOMBSTONE, Claim, Erasure, Record
 from chatmesh.protocol.tokens import Token
@@ -44,7 +44,9 @@ async def read_session(broker: Broker, session_id: Token) -> StoredSession:
     """Everything of the session. Raises BrokerError where the transcript is not there or does not answer, KeyMissingError
     where it is sealed and can't be opened here."""
     session = StoredSession(session_id)
-    async for stored in _all(broker, TRANSCRIPT, subjects.session_log(session_id)):
+    await transcripts(broker)
+    home = await broker.homes.find(session_id, seconds=READ_SECONDS)
+    async for stored in _all(broker, home.stream, subjects.session_log(session_id)):
         await _take(broker, session, stored)
     session.records = [record for record in session.records if record.token > session.floor]
     return session

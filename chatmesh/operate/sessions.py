@@ -11,12 +11,12 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from fnmatch import fnmatchcase
 
-from chatmesh.broker import Backlog, Broker, HeldClaim
+from chatmesh.broker import Backlog, Broker, HeldClaim, Stored
 from chatmesh.broker.streams import REGISTRY, REQUESTS, TRANSCRIPT
 from chatmesh.operate.members import Members
 from chatmesh.operate.pages import READ_SECONDS, walk
 from chatmesh.operate.standings import standings, unfinished
-from chatmesh.operate.streams import require
+from chatmesh.operate.streams import require, transcripts
 from chatmesh.protocol import subjects
 from chatmesh.protocol.tokens import Token, is_token
 
@@ -44,7 +44,7 @@ class Activity(StrEnum):
 @dataclass(frozen=True, slots=True)
 class Wanted:
     """Which sessions: their ids (with `*` and `?`), what they do, at which worker, with readers at which pod. At most `limit`,
-    and claimed before the sequence `before` (0: all)."""
+    and behind `before`, the `following` of a page (0: from the first one)."""
 
     ids: str = "*"
     activity: Activity | None = None
@@ -67,7 +67,8 @@ class Session:
 
 @dataclass(frozen=True, slots=True)
 class Sessions:
-    """`following`: the `before` of the next page, where there may be one. `has_more_busy`: more are queued or running than
+    """`following`: the `before` of the next page, where there may be one: the sequence of a claim, or where the transcript
+    lies in parts its time in Unix milliseconds. `has_more_busy`: more are queued or running than
     were asked for."""
 
     sessions: tuple[Session, ...]
@@ -79,15 +80,19 @@ async def list_sessions(broker: Broker, members: Members, wanted: Wanted) -> Ses
     """Raises BrokerError."""
     for stream in (REQUESTS, REGISTRY):
         await require(broker, stream)
-    last = (await require(broker, TRANSCRIPT))["state"]["last_seq"]
+    streams = await transcripts(broker)
     looking = _Looking(broker, members, await Backlog(broker.api).by_session(), wanted)
     busy: list[Session] = []
     if not wanted.before and wanted.activity is not Activity.IDLE:
         busy = await looking.busy()
     if len(busy) > wanted.limit or wanted.activity in (Activity.RUNNING, Activity.QUEUED):
         return Sessions(tuple(busy[: wanted.limit]), None, len(busy) > wanted.limit)
-    end = wanted.before - 1 if wanted.before else last
-    idle, following = await looking.idle(end, wanted.limit - len(busy))
+    limit = wanted.limit - len(busy)
+    if len(streams) > 1:
+        idle, following = await looking.idle_of_parts(streams, limit)
+    else:
+        end = wanted.before - 1 if wanted.before else await _last(broker, TRANSCRIPT)
+        idle, following = await looking.idle(end, limit)
     return Sessions((*busy, *idle), following)
 
 
@@ -114,16 +119,39 @@ class _Looking:
         """The others whose last claim is at `end` or before it, the latest first; and where the next page begins."""
         found: list[Session] = []
         following: int | None = None
-        async for names, start in _latest(self._broker, end):
-            own = [
-                name for name in names if name not in self._backlog and fnmatchcase(name, self._wanted.ids)
-            ]
+        async for claimed, start in _latest(self._broker, TRANSCRIPT, end):
+            own = [name for name in claimed if self._may_be_idle(name)]
             for at in range(0, len(own), AT_ONCE):
                 found += await self._rows(own[at : at + AT_ONCE])
                 if len(found) > limit:
                     return found[:limit], _before(found[:limit], end)
             following = start if start > 1 else None
         return found, following
+
+    async def idle_of_parts(self, streams: Sequence[str], limit: int) -> tuple[list[Session], int | None]:
+        """The same of a transcript in parts, by the time of the claims: sequences of two parts say nothing of each other.
+        From the end of each part for every page, so deep pages cost more; and one may be short."""
+        before, found = self._wanted.before, list[tuple[int, Token]]()
+        for stream in streams:
+            count = 0
+            async for claimed, _ in _latest(self._broker, stream, await _last(self._broker, stream)):
+                own = [
+                    (ms, name)
+                    for name, ms in claimed.items()
+                    if self._may_be_idle(name) and not 0 < before <= ms
+                ]
+                found += own
+                count += len(own)
+                if count > limit:
+                    break
+        found.sort(reverse=True)
+        rows: list[Session] = []
+        for at in range(0, min(limit, len(found)), AT_ONCE):
+            rows += await self._rows([name for _, name in found[at : min(limit, at + AT_ONCE)]])
+        return rows, found[limit - 1][0] if 0 < limit < len(found) else None
+
+    def _may_be_idle(self, name: Token) -> bool:
+        return name not in self._backlog and fnmatchcase(name, self._wanted.ids)
 
     async def _rows(self, names: Sequence[Token]) -> list[Session]:
         stand = await standings(self._broker, names)
@@ -154,7 +182,8 @@ class _Looking:
         wanted, held = self._wanted, session.held
         if session.activity is Activity.IDLE and held is None:
             return False  # erased
-        if wanted.before and held is not None and held.token >= wanted.before:
+        is_whole = not self._broker.layout.is_partitioned
+        if is_whole and wanted.before and held is not None and held.token >= wanted.before:
             return False
         if wanted.worker_id is not None and (held is None or held.claim.worker_id != wanted.worker_id):
             return False
@@ -169,24 +198,29 @@ class _Looking:
         return found
 
 
-async def _latest(broker: Broker, end: int) -> AsyncIterator[tuple[list[Token], int]]:
-    """Sessions with a claim at `end` or before it, the latest claim first, piece by piece; each once. And where the piece
-    begins. Stops at MAX_CLAIMS."""
+async def _last(broker: Broker, stream: str) -> int:
+    last: int = (await require(broker, stream))["state"]["last_seq"]
+    return last
+
+
+async def _latest(broker: Broker, stream: str, end: int) -> AsyncIterator[tuple[dict[Token, int], int]]:
+    """Sessions with a claim at `end` or before it, the latest claim first, piece by piece; each once, with the time of the
+    claim in Unix milliseconds. And where the piece begins. Stops at MAX_CLAIMS."""
     size, read = FIRST_PIECE, 0
     seen: set[Token] = set()
     while end > 0 and read < MAX_CLAIMS:
         start = max(1, end - size + 1)
-        last: dict[Token, int] = {}
-        async for stored in walk(broker, TRANSCRIPT, subjects.CLAIM_ALL, seq=start):
+        last: dict[Token, Stored] = {}
+        async for stored in walk(broker, stream, subjects.CLAIM_ALL, seq=start):
             if stored.seq > end:
                 break
             read += 1
             name = subjects.third_token(stored.subject)
             if is_token(name):
-                last[Token(name)] = stored.seq
-        names = [name for name in sorted(last, key=last.__getitem__, reverse=True) if name not in seen]
-        seen.update(names)
-        yield names, start
+                last[Token(name)] = stored
+        latest = sorted(last.items(), key=lambda claimed: claimed[1].seq, reverse=True)
+        yield {name: round(stored.unix_seconds * 1000) for name, stored in latest if name not in seen}, start
+        seen.update(last)
         end, size = start - 1, 2 * size
 
 

@@ -9,11 +9,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from chatmesh.broker import Broker, HeldClaim, Stored
-from chatmesh.broker.streams import TRANSCRIPT
 from chatmesh.errors import ProtocolError
-from chatmesh.operate.pages import READ_SECONDS
+from chatmesh.operate.pages import each_last
 from chatmesh.protocol import subjects
-from chatmesh.protocol.records import FINAL, Claim
+from chatmesh.protocol.chunks import FINAL
+from chatmesh.protocol.records import Claim
 from chatmesh.protocol.tokens import Token
 
 AT_ONCE = 400
@@ -39,7 +39,7 @@ async def standings(broker: Broker, sessions: Sequence[Token]) -> dict[Token, St
     for at in range(0, len(sessions), AT_ONCE):
         names = sessions[at : at + AT_ONCE]
         wanted = [subject for name in names for subject in (subjects.claim(name), subjects.erased(name))]
-        stored = await broker.direct_get.each_last(TRANSCRIPT, *wanted, seconds=READ_SECONDS)
+        stored = await each_last(broker, wanted)
         found |= {message.subject: message for message in stored}
     return {
         name: _standing(name, found.get(subjects.claim(name)), found.get(subjects.erased(name)))
@@ -56,7 +56,7 @@ async def unfinished(broker: Broker, claimed: Sequence[HeldClaim]) -> set[Token]
             subjects.transcript(held.claim.session_id, held.claim.message_id)
             for held in claimed[at : at + AT_ONCE]
         ]
-        for stored in await broker.direct_get.each_last(TRANSCRIPT, *wanted, seconds=READ_SECONDS):
+        for stored in await each_last(broker, wanted):
             if FINAL in stored.body:
                 running.discard(subjects.of_transcript(stored.subject)[0])
     return running

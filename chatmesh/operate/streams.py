@@ -20,7 +20,7 @@ from chatmesh.broker.ensure import (
     ensure_consumer,
     ensure_stream,
 )
-from chatmesh.broker.streams import StreamSpec
+from chatmesh.broker.streams import TRANSCRIPT, StreamSpec
 from chatmesh.errors import BrokerError, BrokerUnreachableError, JetStreamMissingError, NotAuthorisedError
 
 _FIXED_STREAM_FIELDS = {
@@ -79,6 +79,7 @@ class Part:
 
 async def look(broker: Broker) -> list[Part]:
     """What differs. Changes nothing. Raises BrokerError where JetStream does not answer."""
+    await broker.layout.look()
     parts = [await _look_at_stream(broker.api, spec) for spec in broker.streams.declared]
     return [*parts, await _look_at_consumer(broker.api, broker.streams.consumer)]
 
@@ -95,9 +96,18 @@ async def require(broker: Broker, stream: str) -> dict[str, Any]:
     return info
 
 
+async def transcripts(broker: Broker) -> tuple[str, ...]:
+    """The streams of the transcript, as they are now. Raises BrokerError where there is none."""
+    await require(broker, TRANSCRIPT)
+    await broker.layout.look()
+    return broker.layout.streams
+
+
 async def apply(broker: Broker, parts: Sequence[Part]) -> list[Part]:
     """Makes what is missing and changes what can be changed. A refusal is noted in its part and the next one is tried;
     raises BrokerError only where JetStream does not answer."""
+    # In this order: where the transcript is cut into parts, nobody writes to the whole any more when there are others for
+    # new sessions to begin in.
     return [part if part.is_as_declared else await _mend(broker.api, part) for part in parts]
 
 

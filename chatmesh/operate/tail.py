@@ -11,11 +11,13 @@ import asyncio
 import time
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
+from typing import Any
 
 from chatmesh.broker import Broker, Stored
+from chatmesh.broker.sparse import sparse_page
 from chatmesh.broker.streams import TRANSCRIPT
 from chatmesh.errors import BrokerError, KeyMissingError, NotAuthorisedError, ProtocolError
-from chatmesh.operate.streams import require
+from chatmesh.operate.streams import require, transcripts
 from chatmesh.protocol import subjects
 from chatmesh.protocol.records import TOMBSTONE, Record
 from chatmesh.protocol.tokens import Token
@@ -90,14 +92,14 @@ class _Reading:
         self._broker = broker
         self._session_id = session_id
         self._birth = ""
+        self._stream = TRANSCRIPT
         self._next_look = 0.0
         self.seq = 1
         self.has_more = False
         broker.connection.on_change(self.doubt)
 
     async def begin(self, *, from_start: bool) -> None:
-        info = await require(self._broker, TRANSCRIPT)
-        self._birth = str(info.get("created"))
+        info = await self._where()
         self.seq = 1 if from_start else info["state"]["last_seq"] + 1
         self._next_look = time.monotonic() + LOOK_SECONDS
 
@@ -110,16 +112,26 @@ class _Reading:
         if time.monotonic() < self._next_look:
             return False
         self._next_look = time.monotonic() + LOOK_SECONDS
-        birth = str((await require(self._broker, TRANSCRIPT)).get("created"))
-        is_another, self._birth = birth != self._birth, birth
+        before = self._stream, self._birth
+        await self._where()
+        is_another = (self._stream, self._birth) != before
         if is_another:
             self.seq = 1
         return is_another
 
+    async def _where(self) -> dict[str, Any]:
+        """JetStream's account of the session's stream. One that has not begun may begin in another part."""
+        await transcripts(self._broker)
+        home = await self._broker.homes.find(self._session_id, seconds=READ_SECONDS)
+        info = await require(self._broker, home.stream)
+        self._stream, self._birth = home.stream, str(info.get("created"))
+        return info
+
     async def page(self) -> list[tuple[Record | Unreadable | None, int]]:
         """What follows, with its sequences; None for what was erased. Nothing is taken as read by that."""
-        page = await self._broker.direct_get.page(
-            TRANSCRIPT,
+        page = await sparse_page(
+            self._broker.direct_get,
+            self._stream,
             subjects.transcript_of(self._session_id),
             seq=self.seq,
             limit=PAGE_RECORDS,

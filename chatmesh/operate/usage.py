@@ -10,10 +10,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from chatmesh.broker import Broker, Stored
-from chatmesh.broker.streams import TRANSCRIPT
 from chatmesh.errors import ProtocolError
 from chatmesh.operate.bill import Bill, Entry
-from chatmesh.operate.streams import require
+from chatmesh.operate.pages import each_last
+from chatmesh.operate.streams import transcripts
 from chatmesh.protocol import subjects
 from chatmesh.protocol.records import TOMBSTONE, Record
 from chatmesh.protocol.spend import Spend
@@ -22,9 +22,6 @@ from chatmesh.protocol.tokens import Token
 
 PAGE_MESSAGES = 500
 """Subjects of one request: each may be 300 bytes long, and a request is no larger than a megabyte."""
-
-READ_SECONDS = 10.0
-"""Of one page."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,9 +36,11 @@ class Usage:
 async def usage(broker: Broker, *, by: str, since: float, session_id: Token | None) -> Usage:
     """Of messages that ended at or after `since` (Unix seconds), of one session or of all. Raises BrokerError; KeyMissingError where
     sessions are sealed and can't be opened here."""
-    await require(broker, TRANSCRIPT)
     pattern = subjects.TRANSCRIPT_ALL if session_id is None else subjects.transcript_of(session_id)
-    names = sorted(await broker.api.subjects(TRANSCRIPT, pattern))
+    names: list[str] = []
+    for stream in await transcripts(broker):
+        names += await broker.api.subjects(stream, pattern)
+    names.sort()
     bill, unfinished, unreadable = Bill(by), 0, 0
     for at in range(0, len(names), PAGE_MESSAGES):
         for stored in await _last(broker, names[at : at + PAGE_MESSAGES]):
@@ -63,8 +62,7 @@ async def usage(broker: Broker, *, by: str, since: float, session_id: Token | No
 
 
 async def _last(broker: Broker, names: Sequence[str]) -> list[Stored]:
-    found = await broker.direct_get.each_last(TRANSCRIPT, *names, seconds=READ_SECONDS)
-    return [stored for stored in found if stored.body != TOMBSTONE]
+    return [stored for stored in await each_last(broker, names) if stored.body != TOMBSTONE]
 
 
 def _entry(record: Record) -> Entry | None:

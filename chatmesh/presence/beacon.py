@@ -20,10 +20,12 @@ from chatmesh.protocol.tokens import Token
 
 @dataclass(frozen=True, slots=True)
 class Vitals:
-    """What a process says of itself at this moment. `load` is open streams of a pod, generations of a worker."""
+    """What a process says of itself at this moment. `load` is open streams of a pod, generations of a worker; `subscriptions`
+    those at the broker."""
 
     status: str
     load: int
+    subscriptions: int = 0
 
 
 class Beacon(Service):
@@ -87,6 +89,7 @@ class Beacon(Service):
             status="stopped" if self._is_draining else vitals.status,
             models=self._models,
             active_generations=vitals.load if is_worker else 0,
+            subscriptions=vitals.subscriptions,
         )
         # While the broker is away nobody hears us anyway; the next beat follows soon.
         with suppress(BrokerError):

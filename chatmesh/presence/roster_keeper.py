@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 
 from chatmesh.broker import Connection, Heartbeats, Listener, Msg
 from chatmesh.errors import BrokerError, ProtocolError
@@ -35,10 +34,6 @@ class RosterKeeper(Listener):
     def subject(self) -> str:
         return self._subject
 
-    async def run(self, started: Callable[[], None]) -> None:
-        await self._read_stored()
-        await super().run(started)
-
     async def on_message(self, message: Msg) -> None:
         try:
             now = time.monotonic()
@@ -53,8 +48,9 @@ class RosterKeeper(Listener):
             metrics.errors.labels("presence", "undecodable").inc()
             log.warning("presence.undecodable", subject=message.subject, error=str(error))
 
-    async def _read_stored(self) -> None:
-        """Who lived before we came. One that the broker can't tell now is heard within an interval."""
+    async def on_subscribed(self) -> None:
+        """Who lived before we came. Read behind the subscription: two that start at once would miss each other for an
+        interval. One that the broker can't tell now is heard within one."""
         try:
             stored = await self._heartbeats.last(seconds=READ_SECONDS)
         except BrokerError as error:

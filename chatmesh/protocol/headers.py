@@ -12,6 +12,9 @@ WIRE_VERSION = "1"
 ERASE = "Chatmesh-Erase"
 """On a request that erases its session; only our own pods write it."""
 
+HOME = "Chatmesh-Home"
+"""On a request where the transcript lies in parts: in which one its session does; only our own pods write it."""
+
 REASON = "Chatmesh-Reason"
 """On a dead letter: why it is one."""
 

@@ -220,7 +220,8 @@ class ChunkBatch:
 
 @dataclass(frozen=True, slots=True)
 class HeartbeatMessage:
-    """A sign of life. Foreign pods send the seed's five fields; ours add their boot, state and (workers) models."""
+    """A sign of life. Foreign pods send the seed's five fields; ours add their boot, state, subscriptions at the broker (None:
+    not said) and (workers) models."""
 
     role: str
     id: Token
@@ -232,6 +233,7 @@ class HeartbeatMessage:
     status: str = "healthy"
     models: tuple[str, ...] = ()
     active_generations: int = 0
+    subscriptions: int | None = None
 
     @classmethod
     def decode(cls, data: bytes) -> HeartbeatMessage:
@@ -251,6 +253,7 @@ class HeartbeatMessage:
             if isinstance(models, list)
             else (),
             active_generations=_count(body, "active_generations"),
+            subscriptions=None if body.get("subscriptions") is None else _count(body, "subscriptions"),
         )
 
     def encode(self) -> bytes:
@@ -265,6 +268,8 @@ class HeartbeatMessage:
         }
         if self.role == "worker":
             body |= {"models": list(self.models), "active_generations": self.active_generations}
+        if self.subscriptions is not None:
+            body["subscriptions"] = self.subscriptions
         return orjson.dumps(body)
 
 

@@ -39,6 +39,9 @@ class Scope:
         self._head = epoch
         self._tail = hashlib.blake2b(session_id.encode(), digest_size=4).hexdigest()
 
+    def is_of(self, epoch: str) -> bool:
+        return self._head == epoch
+
     def write(self, offset: int, index: int, seq: int) -> str:
         return f"{self._head}.{offset}.{index}.{seq}.{self._tail}"
 

@@ -19,17 +19,10 @@ import orjson
 
 from chatmesh.errors import ProtocolError
 from chatmesh.protocol import jsontext, tool_results
+from chatmesh.protocol.chunks import FINAL, Chunks, check_depth, join, split
 from chatmesh.protocol.messages import WorkflowRequest
 from chatmesh.protocol.sealing import DataKey, Kind
 from chatmesh.protocol.tokens import Token, token
-
-WRITABLE_DEPTH = 250
-"""A record's chunks are written again for readers, and orjson writes 254 levels."""
-
-
-FINAL = b'"is_final":true'
-"""In a record's body, and in the line before a sealed one, this stands for a final chunk only: inside a text the quotes
-would be escaped."""
 
 MAX_RECENT = 100
 """Messages before one that a claim points to: what models get of a conversation is shorter."""
@@ -224,16 +217,17 @@ class RecordHead:
         if self.reset is not None:
             head["reset"] = self.reset
             head["resets_all"] = self.resets_all
-        body = b'%b,"chunks":[%b]}' % (orjson.dumps(head)[:-1], b",".join(chunks))
+        body = join(orjson.dumps(head)[:-1], chunks)
         if self.key is None:
             return body
         kind = Kind.RECORD if seq is None else Kind.LIVE
         return self.key.seal(kind, self.message_id, body, is_final=bool(chunks) and FINAL in chunks[-1])
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Record:
-    """A record as read: from the transcript, or live. `seq` is its sequence in the transcript stream."""
+    """A record as read: from the transcript, or live. `seq` is its sequence in the transcript stream. Nobody changes one; it
+    is not frozen because each batch makes one, which would take half as long again."""
 
     session_id: Token
     message_id: Token
@@ -241,36 +235,46 @@ class Record:
     attempt: int
     token: int
     seq: int
-    chunks: list[dict[str, Any]]
+    chunks: Chunks
     request: dict[str, Any] | None = None
     reset: str | None = None
     resets_all: bool = False
     events: int = field(init=False)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "events", len(self.chunks) + (self.reset is not None))
+        self.events = len(self.chunks) + (self.reset is not None)
 
     @classmethod
     def decode(cls, data: bytes, seq: int | None = None) -> Record:
-        """From the transcript (`seq` given) or from a response or broadcast subject (`seq` inside)."""
+        """From the transcript (`seq` given) or from a response or broadcast subject (`seq` inside). Of a live one the chunks
+        are read when they are asked for."""
+        parts = split(data)
+        head, lines = parts if parts is not None else (data, None)
         try:
-            body = orjson.loads(data)
+            body = orjson.loads(head)
         except orjson.JSONDecodeError as error:
             raise ProtocolError(f"not a record: {error}") from error
-        # Each level has a bracket; counting them costs a tenth of walking, and only a walk tells text from depth.
-        if data.count(b"{") + data.count(b"[") > WRITABLE_DEPTH:
-            jsontext.check_depth(body, "record")
-        return cls.parse(body, seq)
+        check_depth(head, body)
+        if lines is None:
+            return cls.parse(body, seq)
+        chunks = Chunks(lines=lines)
+        if seq is not None:
+            chunks.read()
+        return cls._parse(body, chunks, seq)
 
     @classmethod
     def parse(cls, body: Any, seq: int | None = None) -> Record:
         """From an object of one of our own workers; its chunks are passed on as they are."""
+        chunks = body.get("chunks") if isinstance(body, dict) else None
+        if not (isinstance(chunks, list) and all(isinstance(chunk, dict) for chunk in chunks)):
+            raise ProtocolError("the chunks of a record must be a list of objects")
+        return cls._parse(body, Chunks(chunks), seq)
+
+    @classmethod
+    def _parse(cls, body: Any, chunks: Chunks, seq: int | None) -> Record:
         try:
-            chunks = body["chunks"]
             reset = body.get("reset")
             request = body.get("request")
-            if not (isinstance(chunks, list) and all(isinstance(chunk, dict) for chunk in chunks)):
-                raise ProtocolError("the chunks of a record must be a list of objects")
             return cls(
                 session_id=token(body["session_id"], "session_id"),
                 message_id=token(body["message_id"], "message_id"),
@@ -289,6 +293,4 @@ class Record:
     @property
     def final(self) -> dict[str, Any] | None:
         """The message's final chunk, if this record has it."""
-        if self.chunks and self.chunks[-1].get("is_final") is True:
-            return self.chunks[-1]
-        return None
+        return self.chunks.final

@@ -61,6 +61,7 @@ STOP_ALL = "chat.session.*.stop.*"
 ERASED_ALL = "chat.session.*.erased"
 TRANSCRIPT_ALL = "chat.session.*.transcript.*"
 REGISTRY_ALL = "chat.registry.*.*"
+HOME_ALL = "chat.home.*"
 RETRY_ALL = "chat.registry.~retry.*"
 """Part of the registry, and of no session: a `~` stands in no identifier."""
 CARD_ALL = "chat.card.*"
@@ -115,6 +116,30 @@ def session_log(session_id: Token) -> str:
 def is_record(subject: str) -> bool:
     """Whether a subject of `session_log` holds answers, and no claim, stop or erasure."""
     return subject.split(".", 4)[3] == "transcript"
+
+
+PART = "chat.part."
+
+
+def of_part(part: int, subject: str) -> str:
+    """How what goes to `subject` of a session is published where the transcript lies in parts. The stream takes the
+    prefix off: it stores it under `subject`."""
+    return f"{PART}{part}.{subject.removeprefix('chat.')}"
+
+
+def of_parts(pattern: str) -> str:
+    """Filter: the same of all parts."""
+    return f"{PART}*.{pattern.removeprefix('chat.')}"
+
+
+def stored(subject: str) -> str:
+    """The subject under which something is stored that was published by `of_part` or without it."""
+    return f"chat.{subject.split('.', 3)[3]}" if subject.startswith(PART) else subject
+
+
+def home(session_id: Token) -> str:
+    """In which part of the transcript a session lies."""
+    return f"chat.home.{session_id}"
 
 
 def registry(session_id: Token, pod_id: Token) -> str:
@@ -183,6 +208,7 @@ _BY_FIRST = {
     "registry": REGISTRY_ALL,
     "card": CARD_ALL,
     "owned": OWNED_ALL,
+    "home": HOME_ALL,
     "dead": DEAD_LETTERS_ALL,
 }
 
@@ -192,6 +218,8 @@ def pattern(subject: str) -> str:
     if subject[:5] != "chat.":
         first = subject.partition(".")[0]
         return f"{first}.>" if first in {"$JS", "_INBOX"} else "other"
+    if subject.startswith(PART) and subject.count(".") >= 3:
+        return pattern(stored(subject))
     tokens = subject.split(".", 4)
     try:
         return _BY_FIRST.get(tokens[1]) or _PATTERNS[tokens[1]][tokens[3]]

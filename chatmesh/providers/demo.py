@@ -36,7 +36,9 @@ class Demo:
         pace = self._pace(prompt)
         loop = asyncio.get_running_loop()
         begin = loop.time()
-        for number, token in enumerate(_behind(tokens, len(resume.text))):
+        if resume.text:
+            tokens = _behind(tokens, len(resume.text))
+        for number, token in enumerate(tokens):
             # Against the clock and not from token to token, so that a busy loop does not slow the rate down.
             if pace and (wait := begin + number / pace - loop.time()) > 0:
                 await asyncio.sleep(wait)

@@ -12,7 +12,6 @@ import ssl
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from contextlib import aclosing, asynccontextmanager, suppress
-from dataclasses import replace
 from functools import cache
 
 import httpx
@@ -122,7 +121,7 @@ class Upstream:
                 for event in splitter.feed(read):
                     for delta in answer.feed(event):
                         # What is counted before it speaks (the prompt, at some) is told even if it is cut off then.
-                        yield delta if has_said else replace(delta, usage=answer.usage)
+                        yield delta if has_said else delta._replace(usage=answer.usage)
                         has_said = True
                     # A comment is no event and no sign of life: a proxy sends them for a model that has died.
                     read_by = min(
@@ -132,7 +131,7 @@ class Upstream:
                 for delta in answer.feed(event):
                     yield delta
         last = answer.end()
-        yield replace(last, notes=last.notes | call.notes)
+        yield last._replace(notes={**last.notes, **call.notes})
 
     def _patience(self, answer: Answer, left_seconds: float, *, has_said: bool) -> float:
         """How long the next piece may take."""

@@ -1,10 +1,23 @@
-"""When chunks leave, and how many together: pure, without a clock.
+"""When chunks leave, and how many together: pure, the time is an argument.
 
 A batch is due 50 ms after its first chunk, or at 100 chunks, whichever is first (both configured); the first chunk of an
 answer and the final one don't wait. No batch passes the broker's `max_payload`.
 """
 
 from __future__ import annotations
+
+import math
+
+TICKS = 10
+"""Of a flush time: batches leave at ticks of the clock that all answers share. So those of many answers leave together,
+in one write to the broker, which acknowledges them in one and hands them to a pod in one. Of its 50 ms a chunk
+waits at least 45."""
+
+
+def flush_at(now: float, flush_seconds: float) -> float:
+    """When a batch leaves that begins `now`: at the last tick within its time."""
+    tick = flush_seconds / TICKS
+    return math.floor((now + flush_seconds) / tick) * tick
 
 
 class Buffer:
@@ -23,13 +36,14 @@ class Buffer:
     def __len__(self) -> int:
         return len(self._chunks)
 
-    def add(self, chunk: bytes, *, urgent: bool = False) -> bool:
-        """Takes a chunk; True where it is the first one, so that its 50 ms begin now."""
+    def add(self, chunk: bytes, *, urgent: bool = False) -> int:
+        """Takes a chunk; returns how many there are now. With the first one its 50 ms begin."""
         self._chunks.append(chunk)
         self._bytes += len(chunk) + 1
+        count = len(self._chunks)
         if urgent:
-            self._urgent = len(self._chunks)
-        return len(self._chunks) == 1
+            self._urgent = count
+        return count
 
     def expire(self) -> None:
         """Nobody waits any longer, as when the 50 ms of the first chunk are over."""

@@ -16,7 +16,7 @@ from chatmesh.errors import BrokerError, ChatmeshError
 from chatmesh.protocol.records import RecordHead
 from chatmesh.protocol.sealing import DataKey
 from chatmesh.protocol.tokens import Token
-from chatmesh.relay.batching import Buffer
+from chatmesh.relay.batching import Buffer, flush_at
 
 ROOM_BATCHES = 2
 """How far a provider may run ahead of the broker, in full batches, before it has to wait."""
@@ -69,13 +69,15 @@ class Lane:
 
     # --- the generation's side -------------------------------------------------------------------------------------
 
-    def write(self, chunk: bytes, *, urgent: bool = False) -> None:
-        """Takes an encoded chunk. Unbounded by itself: call `wait_room` between chunks."""
-        is_first = self._buffer.add(chunk, urgent=urgent)
+    def write(self, chunk: bytes, *, urgent: bool = False) -> bool:
+        """Takes an encoded chunk. Unbounded by itself: where it returns False, `wait_room` before the next one."""
+        count = self._buffer.add(chunk, urgent=urgent)
         if self._buffer.is_due:
-            self._touch()
-        elif is_first:
-            self._timer = self._loop.call_later(self._flush_seconds, self._on_timer)
+            if not self.is_queued:
+                self._touch()
+        elif count == 1:
+            self._start_timer()
+        return count < self._max_waiting and self._failure is None
 
     def reset(self, reason: str) -> None:
         """What earlier attempts have shown is void: said with the next chunk, so that readers have it in one step."""
@@ -185,7 +187,7 @@ class Lane:
         self._reset = None
         self.in_flight = (head, self._buffer.take())
         if len(self._buffer) and not self._buffer.is_due:
-            self._timer = self._loop.call_later(self._flush_seconds, self._on_timer)
+            self._start_timer()
         return self.in_flight
 
     def on_acknowledged(self, result: PubAck | BrokerError) -> None:
@@ -211,6 +213,10 @@ class Lane:
     def _release(self) -> None:
         if self._waiter is not None and not self._waiter.done():
             self._waiter.set_result(None)
+
+    def _start_timer(self) -> None:
+        at = flush_at(self._loop.time(), self._flush_seconds)
+        self._timer = self._loop.call_at(at, self._on_timer)
 
     def _on_timer(self) -> None:
         self._timer = None

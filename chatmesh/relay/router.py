@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 from chatmesh.broker import Connection, Holder, Listener, Msg, Registry
 from chatmesh.errors import BrokerError, CapacityError
-from chatmesh.protocol import headers, jsontext, subjects
+from chatmesh.protocol import headers, subjects
 from chatmesh.protocol.records import Record, RecordHead
 from chatmesh.protocol.sealing import DataKey
 from chatmesh.protocol.tokens import Token
@@ -89,8 +89,7 @@ class Router(Listener):
             traceparent=traceparent,
             key=key,
         )
-        encoded = [jsontext.encode(chunk) for chunk in record.chunks]
-        await self.send(head, encoded, record.seq, is_foreign=is_foreign)
+        await self.send(head, record.chunks.lines, record.seq, is_foreign=is_foreign)
 
     async def _send(self, subject: str, body: bytes, message_headers: dict[str, str], way: str) -> None:
         try:

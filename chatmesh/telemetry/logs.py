@@ -43,7 +43,8 @@ def configure_logging(*, level: str, style: str, bound: dict[str, Any] | None = 
     structlog.configure(
         processors=[*processors, *renderers],
         wrapper_class=structlog.make_filtering_bound_logger(_LEVELS[level]),
-        logger_factory=structlog.PrintLoggerFactory(file=cast("TextIO", _Stderr())),
+        # A line and its end in one: `print` writes twice.
+        logger_factory=structlog.WriteLoggerFactory(file=cast("TextIO", _Stderr())),
         cache_logger_on_first_use=True,
     )
     structlog.contextvars.clear_contextvars()

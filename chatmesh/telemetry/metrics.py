@@ -9,6 +9,11 @@ from chatmesh.telemetry.traffic import Sizes, Spans
 _FAST = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
 _WAIT = (*_FAST, 60, 300, 1800, 7200, 86_400)
 
+heap_blocks = Gauge(
+    "chatmesh_heap_blocks",
+    "Blocks of memory that the interpreter has given out, about one for each object: what keeps things shows here first.",
+)
+
 errors = Counter("chatmesh_errors_total", "Errors.", ["room", "kind"])
 
 broker_disconnects = Counter("chatmesh_broker_disconnects_total", "Connections to NATS lost.")
@@ -59,6 +64,11 @@ http_late = Counter(
 )
 http_stalled = Counter(
     "chatmesh_http_stalled_total", "Connections cut because the client took nothing of what waited for it."
+)
+
+requests_waiting = Gauge(
+    "chatmesh_requests_waiting",
+    "Messages that wait to be stored, while as many as a pod stores at a time are under way.",
 )
 
 limited = Counter(

@@ -4,6 +4,7 @@ In: routes with handlers. Out: requests with bounded bodies, problem answers, ev
 without waiting.
 """
 
+from chatmesh.web.expiry import at_expiry
 from chatmesh.web.failures import FailedTries
 from chatmesh.web.guard import Guard, unknown_response, unknown_session
 from chatmesh.web.problem import Problem
@@ -19,6 +20,7 @@ from chatmesh.web.request import (
 )
 from chatmesh.web.server import Route, Server, ServerSettings
 from chatmesh.web.sink import EventSink, NoSink, Sink, cut
+from chatmesh.web.stream import Moved, Stream
 from chatmesh.web.tickets import EventTickets
 
 __all__ = [
@@ -28,6 +30,7 @@ __all__ = [
     "EventTickets",
     "FailedTries",
     "Guard",
+    "Moved",
     "NoSink",
     "Problem",
     "Request",
@@ -36,6 +39,8 @@ __all__ = [
     "Server",
     "ServerSettings",
     "Sink",
+    "Stream",
+    "at_expiry",
     "cut",
     "empty_response",
     "json_response",

@@ -3,15 +3,16 @@ documents for bad HTTP.
 
 What this leans on: `web.RequestHandler` and `web.Server` are public, and so are the names of the methods overridden
 here, though none is documented for it. Private are two attributes, which no public name tells: `_request_count`, the
-heads parsed so far, and `_messages`, those that wait for their turn. tests/web pins all of it.
+heads parsed so far, and `_messages`, those that wait for their turn. An event stream leaves with the socket (`move`), by way
+of what aiohttp does when a client goes away. tests/web pins all of it.
 """
 
 from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Callable
-from typing import Any
+import sys
+from typing import Any, Protocol
 
 from aiohttp import StreamReader, web
 from aiohttp.http_exceptions import ContentEncodingError, InvalidURLError, LineTooLong
@@ -19,9 +20,11 @@ from aiohttp.http_exceptions import ContentEncodingError, InvalidURLError, LineT
 from chatmesh.protocol.tokens import new_correlation_id
 from chatmesh.telemetry import get_logger, metrics
 from chatmesh.web import outgoing
+from chatmesh.web.outgoing import Outgoing
 from chatmesh.web.problem import Problem, from_http_exception
 from chatmesh.web.reaper import Reaper
 from chatmesh.web.request import STANDING_HEADERS, problem_response, unsupported_encoding
+from chatmesh.web.stream import Moved, Stream, Streams
 
 log = get_logger("web")
 
@@ -29,48 +32,45 @@ _EXCERPT = re.compile(r"""\n|:?\s+(b|bytearray\(b)?['"]""")
 """Where the parser begins to quote what was sent."""
 
 
+class Book(Streams, Protocol):
+    """Where the open connections stand too, and what becomes of each."""
+
+    def add(self, connection: Connection) -> None: ...
+    def replace(self, connection: Connection, stream: Stream) -> None: ...
+    def discard(self, connection: Connection | Stream) -> None: ...
+
+
 class Connection(web.RequestHandler):
     """The listening socket makes one for each client."""
 
     __slots__ = (
         "_body",
+        "_connections",
         "_has_part",
         "_heads_done",
         "_heads_known",
-        "_on_closed",
-        "_on_open",
         "_reaper",
-        "_stalled_looks",
         "_tail",
-        "_taken",
         "_whole",
-        "_wire",
-        "_written",
         "address",
+        "out",
     )
 
     def __init__(
         self,
         server: web.Server,
         reaper: Reaper[Connection],
-        *,
-        on_open: Callable[[Connection], None],
-        on_closed: Callable[[Connection], None],
+        connections: Book,
         **options: Any,
     ) -> None:
         """`options` are aiohttp's: timeouts and limits."""
         super().__init__(server, loop=asyncio.get_running_loop(), **options)
         self._reaper = reaper
-        self._on_open = on_open
-        self._on_closed = on_closed
+        self._connections = connections
         self.address = ""
         """Of the client, without its port; a proxy's, where there is one."""
-        self._wire: asyncio.Transport | None = None
-        """The transport from the first moment to the last; aiohttp forgets its own when it begins to close it."""
-        self._written = 0
-        self._taken = 0
-        """As of the last look; only that it changes means something, since aiohttp's own writes are not in `_written`."""
-        self._stalled_looks = 0
+        self.out = Outgoing()
+        """Has the transport for longer than aiohttp, which forgets its own when it begins to close it."""
         self._heads_known = 0
         self._heads_done = 0
         self._whole = 0
@@ -85,18 +85,18 @@ class Connection(web.RequestHandler):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)
-        self._wire = self.transport
+        self.out.wire = self.transport
         peer = transport.get_extra_info("peername")
-        self.address = str(peer[0]) if isinstance(peer, tuple) else ""
+        self.address = sys.intern(str(peer[0])) if isinstance(peer, tuple) else ""
         outgoing.bound(transport)
-        self._on_open(self)
+        self._connections.add(self)
         self._reaper.expect(self)
 
     def connection_lost(self, exc: BaseException | None) -> None:
-        self._on_closed(self)
+        self._connections.discard(self)
         self._reaper.forget(self)
         super().connection_lost(exc)
-        self._wire = None
+        self.out.wire = None
 
     def data_received(self, data: bytes) -> None:
         """The last byte apart: what does not end a request with it has begun another. No deadline runs for what a client
@@ -156,44 +156,37 @@ class Connection(web.RequestHandler):
     # --- what goes out ---------------------------------------------------------------------------------------------
 
     @property
-    def is_closing(self) -> bool:
-        return self._wire is None or self._wire.is_closing()
-
-    @property
     def buffered(self) -> int:
-        """Bytes that the kernel has not taken yet."""
-        return self._wire.get_write_buffer_size() if self._wire is not None else 0
-
-    def write_nowait(self, data: bytes) -> None:
-        """Past aiohttp's own writer, which waits for the slowest client. Never waits, never refuses."""
-        if self._wire is not None:
-            self._written += len(data)
-            self._wire.write(data)
+        return self.out.buffered
 
     def stalled_looks(self) -> int:
-        """For how many looks, this one included, the client has taken nothing of what waits for it. The kernel takes from
-        us in steps of a third of its buffer, so what the client takes shows in there first."""
-        waiting = self.buffered
-        if waiting and self._wire is not None:
-            taken = self._written - waiting - outgoing.in_kernel(self._wire)
-            self._stalled_looks = self._stalled_looks + 1 if taken == self._taken else 0
-            self._taken = taken
-        else:
-            self._stalled_looks = 0
-        return self._stalled_looks
+        return self.out.stalled_looks()
+
+    def move(self, *, is_chunked: bool) -> Stream:
+        """The socket is a stream's from now on: for aiohttp its client is gone, and all of this can go. In a handler only,
+        whose answer has begun, and which raises `Moved` without waiting for anything more."""
+        wire = self.out.wire
+        if wire is None:
+            raise ConnectionResetError("the client left before the stream began")
+        stream = Stream(wire, self.address, self._connections, is_chunked=is_chunked)
+        wire.set_protocol(stream)
+        self._connections.replace(self, stream)
+        self._reaper.forget(self)
+        self.out.wire = self.transport = None  # before aiohttp hears of it, which would close it
+        super().connection_lost(None)
+        wire.resume_reading()  # aiohttp pauses where a client sends much ahead
+        return stream
 
     # --- the end ---------------------------------------------------------------------------------------------------
 
     def close_after_answer(self) -> None:
         """At once where no request is under way."""
         self.close()  # takes no further request, but leaves an idle connection open
-        if self._request_count == self._heads_done and self._wire is not None:
-            self._wire.close()
+        if self._request_count == self._heads_done and self.out.wire is not None:
+            self.out.wire.close()
 
     def cut(self) -> None:
-        """Now, whatever is under way or still to be sent."""
-        if self._wire is not None:
-            self._wire.abort()
+        self.out.cut()
 
     def close_late(self) -> None:
         """The head did not come. One who has sent a part of it is told; a silent one may be a browser's spare."""
@@ -215,6 +208,8 @@ class Connection(web.RequestHandler):
         message: str | None = None,
     ) -> web.StreamResponse:
         """The answer to what is no HTTP, and to a failure outside of the middleware. Closes the connection."""
+        if isinstance(exc, Moved):
+            raise exc  # aiohttp ends quietly then
         if request.writer.output_size > 0:
             raise ConnectionError("the answer has begun, so nothing else can be said but to cut it")
         request_id = new_correlation_id()

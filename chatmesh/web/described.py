@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
@@ -42,11 +43,16 @@ def _guarded(operation: Operation, access: Access) -> Operation:
 
 
 def openapi_route(routes: Sequence[Route]) -> Route:
-    """Serves the description of `routes` and of itself."""
+    """Serves the description of `routes` and of itself. It is made when somebody asks for it first, since it takes a tenth of a
+    second, and beside the loop, where others are read to."""
+    making = asyncio.Lock()
+    described: dict[str, Any] = {}
 
     async def handler(_request: Request) -> Response:
+        async with making:
+            if not described:
+                described.update(await asyncio.to_thread(describe, [*routes, own]))
         return json_response(described)
 
     own = Route("GET", "/openapi.json", handler, OPENAPI, access=Access.OPEN)
-    described = describe([*routes, own])
     return own

@@ -13,7 +13,7 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable
 
-from chatmesh.kernel.rates import Rates
+from chatmesh.kernel.token_buckets import TokenBuckets
 from chatmesh.telemetry import metrics
 from chatmesh.web.problem import Problem
 
@@ -26,7 +26,7 @@ class FailedTries:
     Tries that are under way at the same time count when they have failed."""
 
     def __init__(self, per_minute: int | None, *, clock: Callable[[], float] = time.monotonic) -> None:
-        self._rates = Rates(per_minute) if per_minute is not None else None
+        self._rates = TokenBuckets(per_minute) if per_minute is not None else None
         self._clock = clock
         self._proved: OrderedDict[bytes, None] = OrderedDict()
 

@@ -46,6 +46,15 @@ SECURITY: Mapping[str, Mapping[str, str]] = {
 }
 """Any of them, or none where `auth.mode` is none."""
 
+TAGS: Sequence[tuple[str, str, tuple[str, ...]]] = (
+    ("Sessions", "Say something, follow, read and erase: the native calls.", ("/v1/sessions",)),
+    ("Chat completions", "For OpenAI's clients.", ("/v1/chat", "/v1/models")),
+    ("Responses", "For OpenAI's clients, the newer way.", ("/v1/responses",)),
+    ("Vercel AI SDK", "For useChat.", ("/api/chat",)),
+    ("The pod", "Health, measurements, pages and this description.", ("/",)),
+)
+"""Name, description, and what the paths of each group begin with; the first that fits counts."""
+
 _SHARED_HEADERS = {
     "X-Request-Id": "The caller's, where it is one of 128 visible characters at most; else a new one.",
     "Retry-After": "Seconds to wait before asking again.",
@@ -71,12 +80,13 @@ PROBLEMS = Errors(ProblemBody, PROBLEM_JSON, _problem_of_codes)
 @dataclass(frozen=True, slots=True)
 class Parameter:
     """In the query or a header. `type` is anything that pydantic makes a schema of. Path parameters stand in the path
-    already; those named `…_id` are ids, unless they are described."""
+    already, and are needed; those named `…_id` are ids, unless they are described."""
 
     where: Literal["query", "header", "path"]
     name: str
     type: Any
     description: str
+    is_needed: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +108,7 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class Operation:
-    """What a route's caller has to know. `problems`: status → codes; none: any."""
+    """What a route's caller has to know. `problems`: status → codes; none: any. `example`: a body, as JSON."""
 
     id: str
     summary: str
@@ -109,6 +119,7 @@ class Operation:
     description: str = ""
     errors: Errors = PROBLEMS
     is_guarded: bool = False
+    example: Mapping[str, Any] | None = None
 
 
 def document(
@@ -123,6 +134,7 @@ def document(
     return {
         "openapi": "3.1.0",
         "info": {"title": title, "version": version, "description": description},
+        "tags": [{"name": name, "description": text} for name, text, _ in TAGS],
         "paths": paths,
         "components": {
             "schemas": schemas.components,
@@ -163,7 +175,11 @@ def _input(shape: Any) -> tuple[str, Literal["validation"], TypeAdapter[Any]]:
 
 
 def _operation(path: str, operation: Operation, schemas: _Schemas) -> dict[str, Any]:
-    described: dict[str, Any] = {"operationId": operation.id, "summary": operation.summary}
+    described: dict[str, Any] = {
+        "operationId": operation.id,
+        "summary": operation.summary,
+        "tags": [_tag(path)],
+    }
     if operation.description:
         described["description"] = operation.description
     named = {parameter.name for parameter in operation.parameters}
@@ -172,8 +188,10 @@ def _operation(path: str, operation: Operation, schemas: _Schemas) -> dict[str, 
     if parameters:
         described["parameters"] = parameters
     if operation.body is not None:
-        content = {"application/json": {"schema": schemas.of(operation.body)}}
-        described["requestBody"] = {"required": True, "content": content}
+        body: dict[str, Any] = {"schema": schemas.of(operation.body)}
+        if operation.example is not None:
+            body["example"] = operation.example
+        described["requestBody"] = {"required": True, "content": {"application/json": body}}
     answers = {str(status): _answer(answer, schemas) for status, answer in operation.answers.items()}
     problems: dict[str, Any] = {
         str(status): {"$ref": f"#/components/responses/Problem{status}"} for status in ANYWHERE
@@ -188,6 +206,10 @@ def _operation(path: str, operation: Operation, schemas: _Schemas) -> dict[str, 
     return described
 
 
+def _tag(path: str) -> str:
+    return next(name for name, _, beginnings in TAGS if path.startswith(beginnings))
+
+
 def _path_parameter(name: str) -> dict[str, Any]:
     pattern = {"pattern": PATTERN} if name.endswith("_id") else {}
     return {"name": name, "in": "path", "required": True, "schema": {"type": "string", **pattern}}
@@ -200,7 +222,8 @@ def _parameter(parameter: Parameter, schemas: _Schemas) -> dict[str, Any]:
         "description": parameter.description,
         "schema": schemas.of(parameter.type),
     }
-    return described | ({"required": True} if parameter.where == "path" else {})
+    is_needed = parameter.is_needed or parameter.where == "path"
+    return described | ({"required": True} if is_needed else {})
 
 
 def _answer(answer: Answer, schemas: _Schemas) -> dict[str, Any]:

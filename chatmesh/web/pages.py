@@ -1,6 +1,6 @@
-"""The chat page at `/` and the browser's client at `/client.js`: files of the package, read once.
+"""The chat page at `/`, the API's page at `/docs` and the browser's client at `/client.js`: files of the package, read once.
 
-`page/` and `client/` are folders beside this file; the second one is also the npm package.
+`page/`, `reference/` and `client/` are folders beside this file; the last one is also the npm package.
 """
 
 from __future__ import annotations
@@ -28,10 +28,13 @@ _TYPES = {
     "ts": "text/plain",
 }
 
-ASIDE = ("/page/", "/client/")
-"""Where files lie that the page and the client name: no part of the API."""
+ASIDE = ("/page/", "/reference/", "/client/", "/ops/")
+"""Where files lie that the pages and the client name: no part of the API."""
 
 PAGE = Operation("getPage", "The chat page.", {200: Answer("For browsers.", str, "text/html")})
+REFERENCE = Operation(
+    "getDocs", "This description, to read.", {200: Answer("For browsers.", str, "text/html")}
+)
 CLIENT = Operation(
     "getClient", "The client for browsers.", {200: Answer("A JavaScript module.", str, "text/javascript")}
 )
@@ -51,20 +54,24 @@ _HEADERS = {
 
 
 def page_routes(*, is_development: bool = False, fell: Callable[[], None] | None = None) -> list[Route]:
-    """`/` and `/client.js`, and the files that they name. `is_development`: the page shows what helps to try things out.
+    """`/`, `/docs` and `/client.js`, and the files that they name. `is_development`: the page shows what helps to try things out.
     `fell` kills the worker of this process, and raises CapacityError where it was done too often."""
-    page, client = files("chatmesh.web").joinpath("page"), files("chatmesh.web").joinpath("client")
+    page, reference, client = (
+        files("chatmesh.web").joinpath(name) for name in ("page", "reference", "client")
+    )
     index = page.joinpath("index.html").read_bytes()
     if is_development:
         shown = b"plug" if fell is None else b"plug worker"
         index = index.replace(b"<html ", b'<html data-development="%b" ' % shown, 1)
     return [
         *([] if fell is None else [_killing(fell)]),
-        _route("/", index, "html", PAGE),
-        _route("/client.js", client.joinpath("client.js").read_bytes(), "js", CLIENT),
-        _route("/client.d.ts", client.joinpath("client.d.ts").read_bytes(), "ts", TYPES),
-        *_folder("/client/", client.joinpath("client")),
-        *_folder("/page/", page),
+        file_route("/", index, "html", PAGE),
+        file_route("/docs", reference.joinpath("index.html").read_bytes(), "html", REFERENCE),
+        file_route("/client.js", client.joinpath("client.js").read_bytes(), "js", CLIENT),
+        file_route("/client.d.ts", client.joinpath("client.d.ts").read_bytes(), "ts", TYPES),
+        *folder_routes("/client/", client.joinpath("client")),
+        *folder_routes("/page/", page),
+        *folder_routes("/reference/", reference),
     ]
 
 
@@ -79,17 +86,18 @@ def _killing(fell: Callable[[], None]) -> Route:
     return Route("POST", "/dev/worker/kill", kill, access=Access.OPERATE)
 
 
-def _folder(prefix: str, folder: Traversable) -> Iterator[Route]:
+def folder_routes(prefix: str, folder: Traversable) -> Iterator[Route]:
     """Its files, those in folders below it too."""
     for entry in folder.iterdir():
         ending = entry.name.rpartition(".")[2]
         if entry.is_dir():
-            yield from _folder(f"{prefix}{entry.name}/", entry)
+            yield from folder_routes(f"{prefix}{entry.name}/", entry)
         elif ending in _TYPES:
-            yield _route(f"{prefix}{entry.name}", entry.read_bytes(), ending)
+            yield file_route(f"{prefix}{entry.name}", entry.read_bytes(), ending)
 
 
-def _route(path: str, body: bytes, ending: str, operation: Operation | None = None) -> Route:
+def file_route(path: str, body: bytes, ending: str, operation: Operation | None = None) -> Route:
+    """`body` at `path`, to anybody. `ending` is its file's."""
     return Route("GET", path, _serve(body, ending), operation, access=Access.OPEN)
 
 

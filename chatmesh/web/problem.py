@@ -16,6 +16,7 @@ _TITLES = {
     404: "Not found",
     405: "Method not allowed",
     408: "Request too slow",
+    409: "Not possible now",
     413: "Too large",
     414: "Address too long",
     415: "Unsupported media type",

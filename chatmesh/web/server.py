@@ -35,6 +35,7 @@ from chatmesh.web.request import (
     Response,
     problem_response,
 )
+from chatmesh.web.stream import Moved
 
 log = get_logger("web")
 
@@ -91,6 +92,8 @@ class ServerSettings:
     shutdown_seconds: float
     origins: Origins = field(default_factory=Origins)
     max_connections_per_address: int | None = None
+    share_port: bool = False
+    own_port: int | None = None
 
 
 async def nobody_to_tell() -> None:
@@ -141,13 +144,14 @@ class Server(Service):
         reaper = Reaper(self._settings.request_timeout_seconds, Connection.close_late)
         connections = self._connections
         try:
-            listener = await self._listen(runner, connections, reaper)
+            listeners = await self._listen(runner, connections, reaper)
             started()
             left = asyncio.Event()
             try:
                 deadline, _, _ = await together(self._serve(left), reaper.run(left), connections.run(left))
             finally:
-                listener.close()
+                for listener in listeners:
+                    listener.close()
             await connections.finish(deadline)
         finally:
             connections.cut()
@@ -167,7 +171,7 @@ class Server(Service):
 
     async def _listen(
         self, runner: web.AppRunner, connections: Connections, reaper: Reaper[Connection]
-    ) -> asyncio.Server:
+    ) -> list[asyncio.Server]:
         server = runner.server
         assert server is not None  # noqa: S101 - narrows aiohttp's type; it is there after setup
 
@@ -175,33 +179,24 @@ class Server(Service):
             return Connection(
                 server,
                 reaper,
-                on_open=connections.add,
-                on_closed=connections.discard,
+                connections,
                 access_log=None,
                 keepalive_timeout=75,
                 lingering_time=min(LINGER_SECONDS, self._settings.request_timeout_seconds),
             )
 
-        try:
-            listener = await asyncio.get_running_loop().create_server(
-                connection, self._settings.host, self.port, backlog=BACKLOG
-            )
-        except OSError as error:
-            if error.errno == errno.EADDRINUSE:
-                raise PortInUseError(
-                    "another program listens on this port",
-                    where=f"{self._settings.host}:{self.port}",
-                    mend="Stop it, or choose another with `--set http.port=…` (0 takes a free one).",
-                ) from error
-            raise PortInUseError(
-                f"can't listen ({error.strerror or error})",
-                where=f"{self._settings.host}:{self.port}",
-                mend="Set http.host to an address of this machine, and http.port to one that you may use.",
-            ) from error
+        settings = self._settings
+        listeners = [await _bind(connection, settings.host, self.port, is_shared=settings.share_port)]
         # With port 0 the operating system has chosen; a restart keeps what people were told.
-        self.port = listener.sockets[0].getsockname()[1]
-        log.info("web.listening", url=self.url)
-        return listener
+        self.port = listeners[0].sockets[0].getsockname()[1]
+        if settings.own_port is not None:
+            try:
+                listeners.append(await _bind(connection, settings.host, settings.own_port))
+            except PortInUseError:
+                listeners[0].close()
+                raise
+        log.info("web.listening", url=self.url, own_port=settings.own_port)
+        return listeners
 
     def _application(self) -> web.Application:
         app = web.Application(
@@ -264,6 +259,9 @@ class Server(Service):
         began = time.monotonic()
         try:
             response = await self._admit(request, handler)
+        except Moved:
+            _note(request, 200, began)
+            raise
         except ConnectionResetError:
             raise
         except Exception as error:  # noqa: BLE001 - whatever it is, it is logged and answered
@@ -271,15 +269,7 @@ class Server(Service):
         if not response.prepared:
             response.headers.update(request.get(MORE_HEADERS, {}))
             response.headers["X-Request-Id"] = request_id
-        metrics.http_requests.labels(_route_of(request), response.status).inc()
-        log.debug(
-            "web.request",
-            method=request.method,
-            route=_route_of(request),
-            status=response.status,
-            request_id=request_id,
-            latency_ms=round((time.monotonic() - began) * 1000, 1),
-        )
+        _note(request, response.status, began)
         return response
 
     async def _admit(self, request: Request, handler: Handler) -> Response:
@@ -335,7 +325,55 @@ def _problem_of(error: Exception, request: Request) -> Problem:
     return Problem(500, "internal", "This should not have happened; the log has more.")
 
 
+def _note(request: Request, status: int, began: float) -> None:
+    """That it was answered; for a stream, its beginning."""
+    metrics.http_requests.labels(_route_of(request), status).inc()
+    log.debug(
+        "web.request",
+        method=request.method,
+        route=_route_of(request),
+        status=status,
+        request_id=request[REQUEST_ID],
+        latency_ms=round((time.monotonic() - began) * 1000, 1),
+    )
+
+
 def _route_of(request: Request) -> str:
     """The route's pattern: a path would put ids into labels and logs."""
     resource = request.match_info.route.resource
     return resource.canonical if resource is not None else "unknown"
+
+
+async def _bind(
+    connection: Callable[[], Connection], host: str, port: int, *, is_shared: bool = False
+) -> asyncio.Server:
+    """Raises PortInUseError. `is_shared`: others who say so may listen there as well."""
+    try:
+        return await _listener(connection, host, port, is_shared=is_shared)
+    except OSError as error:
+        if error.errno == errno.EADDRINUSE:
+            raise PortInUseError(
+                "another program listens on this port",
+                where=f"{host}:{port}",
+                mend="Stop it, or choose another with `--set http.port=…` (0 takes a free one).",
+            ) from error
+        raise PortInUseError(
+            f"can't listen ({error.strerror or error})",
+            where=f"{host}:{port}",
+            mend="Set http.host to an address of this machine, and http.port to one that you may use.",
+        ) from error
+
+
+async def _listener(
+    connection: Callable[[], Connection], host: str, port: int, *, is_shared: bool
+) -> asyncio.Server:
+    """It begins to listen in a step of its own: a cancel in the middle of both would leave it behind, open."""
+    listener = await asyncio.get_running_loop().create_server(
+        connection, host, port, backlog=BACKLOG, reuse_port=is_shared or None, start_serving=False
+    )
+    try:
+        await listener.start_serving()
+    except BaseException:
+        listener.close()
+        raise
+    return listener

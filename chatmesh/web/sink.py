@@ -2,7 +2,8 @@
 
 The hub writes the same bytes to many readers from one place, so a write must not wait for a slow one. The body is
 chunked, so that a client can tell an end from a cut; writes go straight to the transport, because aiohttp's own `write`
-waits for the slowest reader. What this leans on: `Request.protocol` and chunked framing, nothing private.
+waits for the slowest reader. What this leans on: `Request.protocol` and chunked framing, nothing private. A stream that may
+be silent for hours leaves aiohttp altogether: `move`.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from aiohttp import web
 
 from chatmesh.web.connection import Connection
 from chatmesh.web.request import REQUEST_ID
+from chatmesh.web.stream import Stream
 
 HEADERS = {
     "Content-Type": "text/event-stream",
@@ -34,6 +36,7 @@ class Sink(Protocol):
     def buffered(self) -> int: ...
     def write_nowait(self, data: bytes) -> None: ...
     def abort(self) -> None: ...
+    def finish(self) -> object: ...
 
 
 class NoSink:
@@ -47,6 +50,9 @@ class NoSink:
 
     def write_nowait(self, data: bytes) -> None:
         self.last_write = time.monotonic()
+
+    def finish(self) -> None:
+        self.is_closed = True
 
     def abort(self) -> None:
         self.is_closed = True
@@ -65,50 +71,62 @@ class EventSink:
     def __init__(self, response: web.StreamResponse, connection: Connection, *, is_chunked: bool) -> None:
         self.response = response
         self._connection = connection
+        self._out = connection.out
         self._is_chunked = is_chunked
         self._is_ended = False
         self.last_write = time.monotonic()
 
     @classmethod
     async def open(
-        cls, request: web.Request, opening: bytes, headers: Mapping[str, str] | None = None
+        cls,
+        request: web.Request,
+        opening: bytes,
+        headers: Mapping[str, str] | None = None,
+        *,
+        is_last: bool = False,
     ) -> EventSink:
-        """Answers 200 and sends `opening`. Raises ConnectionResetError where the client is gone already."""
+        """Answers 200 and sends `opening`. `is_last`: no other request follows on the connection, which is to be moved.
+        Raises ConnectionResetError where the client is gone already."""
         named = {"X-Request-Id": request[REQUEST_ID]}
         response = web.StreamResponse(headers=HEADERS | named | dict(headers or {}))
         is_chunked = request.version >= (1, 1)
         if is_chunked:
             response.enable_chunked_encoding()
-        else:
+        if is_last or not is_chunked:
             response.force_close()
         await response.prepare(request)
         await response.write(opening)
         connection = request.protocol
-        if not isinstance(connection, Connection) or connection.is_closing:
+        if not isinstance(connection, Connection) or connection.out.is_closing:
             raise ConnectionResetError("the client left before the stream began")
         return cls(response, connection, is_chunked=is_chunked)
 
     @property
     def is_closed(self) -> bool:
-        return self._is_ended or self._connection.is_closing
+        return self._is_ended or self._out.is_closing
 
     @property
     def buffered(self) -> int:
         """Bytes that the client has not taken yet, without the kernel's buffer."""
-        return self._connection.buffered
+        return self._out.buffered
 
     def write_nowait(self, data: bytes) -> None:
         """Never waits, never refuses: look at `buffered` before."""
         if self.is_closed or not data:  # an empty chunk would end the body
             return
         self.last_write = time.monotonic()
-        framed = b"%x\r\n%b\r\n" % (len(data), data) if self._is_chunked else data
-        self._connection.write_nowait(framed)
+        self._out.send(b"%x\r\n%b\r\n" % (len(data), data) if self._is_chunked else data)
 
     def abort(self) -> None:
         """Cuts the connection, so that no client takes it for an end."""
         self._is_ended = True
-        self._connection.cut()
+        self._out.cut()
+
+    def move(self) -> Stream:
+        """The same stream without aiohttp; this sink is at its end. The handler raises `Moved` then, without waiting for
+        anything more. Raises ConnectionResetError where the client is gone."""
+        self._is_ended = True
+        return self._connection.move(is_chunked=self._is_chunked)
 
     def finish(self) -> web.StreamResponse:
         """What the handler returns; aiohttp then writes the last chunk: a clean end."""

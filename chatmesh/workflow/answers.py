@@ -64,18 +64,22 @@ class Answers:
         self._max_attempts = max_attempts
         self._tracing = tracing
 
-    async def answer(self, task: Task, claimed: Claimed, ended: End | None) -> End | None:
+    async def answer(
+        self, task: Task, claimed: Claimed, ended: End | None, *, was_erased: bool = False
+    ) -> End | None:
         """Returns once the final record is stored and sent, or (LEAVING) once the session is handed over. `ended`: it is
-        to be ended before it begins. Raises what ended the lane."""
+        to be ended before it begins. `was_erased`: the session has had a life before. Raises what ended the lane."""
         writing = self._open(task, claimed, begin_attempt(self._tracing, task, claimed))
         # Of an attempt that raises, the next one tells: whoever has lost the claim may not know.
-        why = await self._answer(task, claimed, ended, writing)
+        running = Running(task.request.session_id, task.request.message_id, writing.lane, ended)
+        why = await self._answer(task, claimed, running, writing, was_erased=was_erased)
         end_attempt(writing, "handed_over" if why is End.LEAVING else "done")
         return why
 
-    async def _answer(self, task: Task, claimed: Claimed, ended: End | None, writing: Writing) -> End | None:
+    async def _answer(
+        self, task: Task, claimed: Claimed, running: Running, writing: Writing, *, was_erased: bool
+    ) -> End | None:
         lane = writing.lane
-        running = Running(task.request.session_id, task.request.message_id, lane, ended)
         left_seconds = max(0.0, self._age.left_seconds(task.delivery.stored_at, time.time()))
         expiry = asyncio.get_running_loop().call_later(left_seconds, running.end, End.EXPIRED)
         look: asyncio.Task[None] | None = None
@@ -84,9 +88,11 @@ class Answers:
             metrics.queue_wait_seconds.observe(max(0.0, time.time() - task.delivery.stored_at))
         try:
             with self._generations.hold(running):
-                # A stop that was stored behind the turn's reads was heard by nobody. Beside the answer: looking first
-                # would cost its first token a round trip.
-                look = asyncio.create_task(self._stops.look(running, claimed.token), name="stop-look")
+                if not self._stops.recall(running, is_certain=not was_erased):
+                    # Beside the answer: looking first would cost its first token a round trip.
+                    look = asyncio.create_task(
+                        self._stops.look_soon(running, claimed.token), name="stop-look"
+                    )
                 why = await self._write(task, claimed, running, writing)
                 await lane.wait_stored()
                 if why is End.LEAVING:

@@ -17,7 +17,7 @@ from chatmesh.broker import Broker, Delivery, Msg, Opened
 from chatmesh.errors import BrokerError, KeyMissingError, ProtocolError
 from chatmesh.kernel import Actor, Mailbox
 from chatmesh.protocol import subjects
-from chatmesh.protocol.records import FINAL
+from chatmesh.protocol.chunks import FINAL
 from chatmesh.protocol.sealing import is_sealed
 from chatmesh.protocol.tokens import Token, is_token
 from chatmesh.telemetry import get_logger, metrics
@@ -228,7 +228,7 @@ class Desk(Actor[Delivery]):
         session.is_waiting = True
         self._on_free()
         inbox = await self._broker.connection.subscribe(
-            subjects.transcript_of(session_id), capacity=1, tap=hear
+            self._broker.homes.published(subjects.transcript_of(session_id)), capacity=1, tap=hear
         )
         try:
             with suppress(TimeoutError):

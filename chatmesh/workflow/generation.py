@@ -95,11 +95,13 @@ async def _write(choice: Choice, shown: Shown, writing: Writing, span: Span) -> 
                 lane.reset(RESTARTED)
                 shown.restart()
                 writing.ledger.take_back()
-            chunks = _chunks(delta, overlap, shown, writing)
+            now = time.time()
+            chunks = _chunks(delta, overlap, shown, writing, now)
+            has_room = True
             for chunk in chunks:
-                lane.write(chunk, urgent=is_first)
+                has_room = lane.write(chunk, urgent=is_first)
             if chunks:
-                writing.pace.wrote()
+                writing.pace.wrote(now)
             if delta.finish_reason is not None:
                 writing.end(delta.finish_reason, by_itself=True)
                 return delta.finish_reason
@@ -108,14 +110,14 @@ async def _write(choice: Choice, shown: Shown, writing: Writing, span: Span) -> 
                 is_first = False
                 span.event("first_token")
                 await asyncio.sleep(0)
-            elif not lane.has_room:
+            elif not has_room:
                 await lane.wait_room()
     raise ProviderError("the model's answer ended without saying why", code="provider_incomplete")
 
 
-def _chunks(delta: Delta, overlap: Overlap, shown: Shown, writing: Writing) -> list[bytes]:
+def _chunks(delta: Delta, overlap: Overlap, shown: Shown, writing: Writing, now: float) -> list[bytes]:
     """What becomes of a delta; nothing while it may still be a repetition."""
-    encoder, ledger, now = writing.encoder, writing.ledger, time.time()
+    encoder, ledger = writing.encoder, writing.ledger
     if delta.usage is not None:
         ledger.learn(delta.usage)
     if delta.notes:

@@ -5,8 +5,6 @@ Every piece comes by here, so the distances are counted in a list of our own and
 
 from __future__ import annotations
 
-import time
-
 from chatmesh.telemetry import metrics
 
 MOST_BITS = 48
@@ -31,9 +29,8 @@ class Pace:
         self.tell()
         self._model = model
 
-    def wrote(self) -> None:
-        """A piece was written."""
-        now = time.time()
+    def wrote(self, now: float) -> None:
+        """A piece was written at `now`, in Unix seconds."""
         if self._last is not None:
             gap = int((now - self._last) * 1e6)
             if gap > 0:  # else the clock went back, or hardly on

@@ -1,12 +1,14 @@
-"""Stops: heard as they are stored, and looked for again after anything that may have cost one.
+"""Stops: heard as they are stored, remembered for a while, and looked for again after anything that may have cost one.
 
-A turn reads its message's stop before it begins, so a stop survives every death; what is here makes it quick.
+A turn reads its message's stop before it begins, so a stop survives every death; what is here makes it quick. One that is stored
+between that read and the answer's beginning was heard: it is remembered.
 """
 
 from __future__ import annotations
 
 import asyncio
 import time
+from collections import OrderedDict
 from collections.abc import Callable
 
 from chatmesh.broker import Broker, Listener, Msg
@@ -28,6 +30,16 @@ CAPACITY = 4096
 READ_SECONDS = 5.0
 QUEUE_LIMIT = 1024
 
+KEPT_SECONDS = 30.0
+"""How long a stop is remembered, and how long it is not known whether all were heard: longer than from a turn's reads to the
+answer's beginning."""
+
+MAX_KEPT = 4096
+"""So many stops in half a minute: 130 a second."""
+
+LOOK_SECONDS = 0.01
+"""When an answer that began is looked at: behind its first token, which the look would make 0.3 ms later."""
+
 
 class StopListener(Listener):
     """Hears every stop of the mesh; acts on those of sessions that are answered here."""
@@ -36,20 +48,39 @@ class StopListener(Listener):
         self, broker: Broker, generations: Generations, sweep: StopSweep, *, default_model: str
     ) -> None:
         super().__init__(broker.connection, capacity=CAPACITY)
+        self._has_moved = False
+        broker.layout.on_change(self._move)
         self._broker = broker
         self._generations = generations
         self._sweep = sweep
         self._default_model = default_model
 
     def subject(self) -> str:
-        return subjects.STOP_ALL
+        return self._broker.homes.published(subjects.STOP_ALL)
+
+    async def run(self, started: Callable[[], None]) -> None:
+        await super().run(started)
+        while self._has_moved:
+            self._has_moved = False
+            # Behind the new subscription, since a stop may have come before it.
+            await super().run(self._sweep.wake)
+
+    def _move(self) -> None:
+        """Stops are published elsewhere now."""
+        self._has_moved = not self._is_draining
+        if self._inbox is not None:
+            self._inbox.close()
+
+    async def on_subscribed(self) -> None:
+        self._sweep.recent.listens()
 
     def on_loss(self) -> None:
         self._sweep.wake()
 
     async def on_message(self, message: Msg) -> None:
-        parts = message.subject.split(".")
+        parts = subjects.stored(message.subject).split(".")
         session_id, message_id = Token(parts[2]), Token(parts[4])
+        self._sweep.recent.note(session_id, message_id)
         running = self._generations.of(session_id)
         if running is None:
             return
@@ -85,10 +116,48 @@ class StopListener(Listener):
                 return
 
 
+class RecentStops:
+    """Those that were heard lately, whoever answers. `is_certain`: none was missed, as far as they are remembered."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._heard: OrderedDict[tuple[Token, Token], float] = OrderedDict()
+        self._certain_from = float("inf")
+
+    def listens(self) -> None:
+        """From now on all are heard. What was read before the first time was read for nobody."""
+        self._certain_from = 0.0 if self._certain_from == float("inf") else self._clock() + KEPT_SECONDS
+
+    def doubt(self) -> None:
+        """Some may have been missed."""
+        if self._certain_from != float("inf"):
+            self._certain_from = self._clock() + KEPT_SECONDS
+
+    @property
+    def is_certain(self) -> bool:
+        return self._clock() >= self._certain_from
+
+    def note(self, session_id: Token, message_id: Token) -> None:
+        now = self._clock()
+        self._heard[session_id, message_id] = now
+        self._heard.move_to_end((session_id, message_id))
+        while (heard_at := next(iter(self._heard.values()))) < now - KEPT_SECONDS or len(
+            self._heard
+        ) > MAX_KEPT:
+            if heard_at >= now - KEPT_SECONDS:
+                self.doubt()
+            self._heard.popitem(last=False)
+
+    def knows(self, session_id: Token, message_id: Token) -> bool:
+        """Whether it was stopped."""
+        return (session_id, message_id) in self._heard
+
+
 class StopSweep(Service):
-    """Whether an answer was stopped while nobody could hear: each one as it begins, all of them after a reconnect."""
+    """Whether an answer was stopped while nobody could hear: each one that begins in doubt, all of them after a reconnect."""
 
     def __init__(self, broker: Broker, generations: Generations) -> None:
+        self.recent = RecentStops()
         self._broker = broker
         self._generations = generations
         self._changed = asyncio.Event()
@@ -96,6 +165,8 @@ class StopSweep(Service):
         broker.connection.on_change(self.wake)
 
     def wake(self) -> None:
+        """Something may have been missed."""
+        self.recent.doubt()
         self._changed.set()
 
     async def run(self, started: Callable[[], None]) -> None:
@@ -110,6 +181,20 @@ class StopSweep(Service):
     def drain(self) -> None:
         self._is_draining = True
         self._changed.set()
+
+    def recall(self, running: Running, *, is_certain: bool) -> bool:
+        """Ends an answer that begins where its stop was heard. False: that can't be told, and it is to be looked at.
+        `is_certain`: its message is the only one that ever had its id."""
+        if not is_certain or not self.recent.is_certain:
+            return False
+        if self.recent.knows(running.session_id, running.message_id):
+            running.end(End.STOPPED)
+        return True
+
+    async def look_soon(self, running: Running, token: int) -> None:
+        """Once, for an answer that has just begun."""
+        await asyncio.sleep(LOOK_SECONDS)
+        await self.look(running, token)
 
     async def look(self, running: Running, token: int = 0) -> None:
         """Ends it where a stop is stored. `token`: of its claim; stops of before are then seen for certain."""

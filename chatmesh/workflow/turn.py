@@ -98,9 +98,10 @@ class Turns:
 
     async def _take(self, task: Task) -> Outcome:
         request = task.request
+        await self._broker.homes.learn(request.session_id, task.delivery.headers)
         # Side by side: in sequence these reads would cost the first token 0.7 ms.
         head, state, _ = await together(
-            self._broker.queue.head(request.session_id, seconds=READ_SECONDS),
+            self._head(task),
             self._broker.transcript.state(request.session_id, request.message_id, seconds=READ_SECONDS),
             self._routes.learn(request.session_id),
         )
@@ -135,8 +136,19 @@ class Turns:
             )
             if state.record is not None and state.record.final is not None:
                 return await self._finish(task, state.record)
-        ended = await self._answers.answer(task, claimed, self._ended(task, state))
+        # A stop that was heard lately may be of the session's life before it was erased.
+        ended = await self._answers.answer(
+            task, claimed, self._ended(task, state), was_erased=state.erasure is not None
+        )
         return Outcome.HANDED_OVER if ended is End.LEAVING else await self._ack(task)
+
+    async def _head(self, task: Task) -> int | None:
+        """The oldest request of the session. JetStream took one that says so only while nothing of its session was there, so
+        that one is, when it is delivered for the first time."""
+        delivery = task.delivery
+        if delivery.deliveries == 1 and delivery.headers.get(headers.EXPECTED_SUBJECT_SEQUENCE) == "0":
+            return delivery.seq
+        return await self._broker.queue.head(task.request.session_id, seconds=READ_SECONDS)
 
     def is_over(self, delivery: Delivery) -> bool:
         """Whether a turn at it would only end it, since it is about to vanish from the queue."""

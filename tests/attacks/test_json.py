@@ -62,7 +62,9 @@ async def test_json_that_breaks_others_is_refused_at_every_door(mesh: Mesh, nats
                 answer = await ask(mesh, door.request(body=with_value(door, place, value)))
                 assert answer.status == 400, (name, what, answer)
                 assert answer.code == (None if door is VERCEL else "not_json"), (name, what)
-    assert not [message.subject for message in watch.messages if message.subject.startswith("chat.")]
+    # What a worker says of itself, now and then, is no part of it.
+    said = {message.subject for message in watch.messages if message.subject.startswith("chat.")}
+    assert not {subject for subject in said if not subject.endswith((".heartbeat", ".leases"))}
 
 
 async def test_largest_and_deepest_values_that_are_taken_reach_the_model_and_the_history(mesh: Mesh) -> None:

@@ -85,6 +85,7 @@ async def test_one_who_stops_in_any_phase_is_told_and_closed(hasty: tuple[Mesh, 
     assert len(rows) == 2, "nothing that was sent in part was accepted"
 
 
+@pytest.mark.slow
 async def test_one_who_dribbles_is_closed_however_busy_it_looks(
     hasty: tuple[Mesh, httpx.AsyncClient],
 ) -> None:

@@ -25,7 +25,17 @@ from tests.support.mesh import client_of, running
 from tests.support.waiting import eventually
 
 COMPLETION = {"model": "echo", "messages": [{"role": "user", "content": "a"}]}
-OPEN = {"/", "/client.js", "/client.d.ts", "/healthz", "/readyz", "/openapi.json", "/metrics"}
+OPEN = {
+    "/",
+    "/ops",
+    "/docs",
+    "/client.js",
+    "/client.d.ts",
+    "/healthz",
+    "/readyz",
+    "/openapi.json",
+    "/metrics",
+}
 
 
 @pytest.fixture
@@ -72,7 +82,7 @@ async def test_no_route_lets_anybody_in_without_saying_who_is_calling(
         assert "WWW-Authenticate" in answer.headers
         assert route.access is not Access.NOBODY, f"{route.path} lets nobody in"
         kind = answer.headers["Content-Type"].partition(";")[0]
-        if route.path.startswith("/v1/sessions"):
+        if route.path.startswith(("/v1/sessions", "/v1/events", "/v1/ops")):
             assert (kind, answer.json()["code"]) == ("application/problem+json", "unauthenticated")
         elif route.path.startswith("/v1/"):
             assert answer.json()["error"]["code"] == "unauthenticated"

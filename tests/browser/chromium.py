@@ -32,7 +32,15 @@ _FLAGS = (
 _START_SECONDS = 30.0
 _ANSWER_SECONDS = 20.0
 
-_KEYS = {"Enter": (13, "\r"), "Tab": (9, ""), "Escape": (27, ""), " ": (32, " ")}
+_KEYS = {
+    "Enter": (13, "\r"),
+    "Tab": (9, ""),
+    "Escape": (27, ""),
+    " ": (32, " "),
+    "Home": (36, ""),
+    "End": (35, ""),
+    "ArrowRight": (39, ""),
+}
 
 
 class Chromium:
@@ -151,7 +159,7 @@ class Tab:
         await self.call("Input.insertText", text=text)
 
     async def press(self, key: str, *, shift: bool = False) -> None:
-        """One key, down and up: Enter, Tab, Escape or the space bar."""
+        """One key, down and up: one of `_KEYS`."""
         code, text = _KEYS[key]
         common = {"key": key, "code": key, "windowsVirtualKeyCode": code, "modifiers": 8 if shift else 0}
         await self.call("Input.dispatchKeyEvent", type="keyDown", text=text, **common)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from chatmesh.broker import Broker, DirectGet, RequestQueue, Stored, Transcript
 from chatmesh.broker.direct_get import Page
 
@@ -16,12 +18,17 @@ class LaggingReplica(DirectGet):
     def lag(self, has: int, answers: int) -> None:
         self.has, self.answers = has, answers
 
-    async def page(self, stream: str, subject: str, *, seq: int, limit: int, seconds: float) -> Page:
-        page = await super().page(stream, subject, seq=seq, limit=limit, seconds=seconds)
+    async def page(self, stream: str, subject: str, **asked: Any) -> Page:
+        page = await super().page(stream, subject, **asked)
         return Page([stored for stored in page.messages if stored.seq <= self.has]) if self._lags() else page
 
     async def first(self, stream: str, subject: str, *, seq: int = 1, seconds: float) -> Stored | None:
         stored = await super().first(stream, subject, seq=seq, seconds=seconds)
+        is_hidden = self._lags() and stored is not None and stored.seq > self.has
+        return None if is_hidden else stored
+
+    async def last(self, stream: str, subject: str, *, seconds: float) -> Stored | None:
+        stored = await super().last(stream, subject, seconds=seconds)
         is_hidden = self._lags() and stored is not None and stored.seq > self.has
         return None if is_hidden else stored
 
@@ -33,6 +40,6 @@ class LaggingReplica(DirectGet):
 def behind(broker: Broker) -> LaggingReplica:
     """From now on this process reads from a replica that lags when it is told to."""
     replica = LaggingReplica(broker)
-    broker.transcript = Transcript(replica, broker.publisher, broker.vault, lambda: broker.streams.epoch)
-    broker.queue = RequestQueue(replica, broker.publisher, broker.vault)
+    broker.transcript = Transcript(replica, broker.publisher, broker.vault, broker.homes)
+    broker.queue = RequestQueue(replica, broker.publisher, broker.vault, broker.homes)
     return replica

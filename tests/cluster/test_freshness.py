@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from dataclasses import replace
+from typing import Any
 
 import pytest
 
-from chatmesh.broker import Broker, PubAck
+from chatmesh.broker import Broker, DirectGet, PubAck, Transcript
+from chatmesh.broker.direct_get import Page
+from chatmesh.broker.homes import Homes
 from chatmesh.errors import BrokerError, BrokerUnreachableError
 from chatmesh.protocol import jsontext
 from chatmesh.protocol.records import Claim, Record, RecordHead
@@ -81,6 +85,49 @@ async def test_records_are_whole_over_pages_and_servers_that_are_behind(
     for has in (0, token, seqs[2], seqs[5], seqs[-1]):
         replica.lag(has=has, answers=5)
         assert [record.seq for record in await read(parts, SESSION, own)] == seqs
+
+
+class Disagreeing(DirectGet):
+    """Two servers, asked in turn: one has everything, the other has nothing from sequence `until` on."""
+
+    until, turns = 0, 0
+
+    async def page(self, stream: str, subject: str, **asked: Any) -> Page:
+        self.turns += 1
+        page = await super().page(stream, subject, **asked)
+        if self.turns % 2 or not self.until:
+            return page
+        rest = await super().page(stream, subject, **asked | {"limit": 1000, "max_bytes": 1 << 20})
+        hidden = sum(each.seq >= self.until for each in rest.messages)
+        shown = [each for each in page.messages if each.seq < self.until]
+        return Page(shown, len(rest.messages) - hidden - len(shown))
+
+
+@pytest.mark.parametrize("until", range(1, 5))
+async def test_nobody_is_led_over_a_gap_where_servers_may_count_differently(
+    until: int, parts: Broker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("chatmesh.broker.sparse.FAR", 0)
+    monkeypatch.setattr(Homes, "is_replicated", True)
+    servers = Disagreeing(parts.connection, parts.replies)
+    parts.transcript = Transcript(servers, parts.publisher, parts.vault, parts.homes)
+    token = await parts.transcript.claim(claim(SESSION, "1"), after=0, seconds=5)
+    assert token is not None
+    seqs = await store(parts, SESSION, token, *map(str, range(4)))
+    second = await parts.transcript.claim(
+        replace(claim(SESSION, "2"), recent=(token,)), after=token, seconds=5
+    )
+    assert second is not None
+    seqs += await store(parts, SESSION, second, *map(str, range(4)))
+    servers.until = seqs[-until]
+    for first in (0, 1):
+        servers.turns = first
+        found, seq = [], 1
+        while seq <= seqs[-1]:
+            page = await parts.transcript.page(SESSION, seq=seq, limit=100, seconds=5)
+            found += [record.seq for record in page.records]
+            seq = page.next_seq
+        assert found == seqs
 
 
 async def test_claim_that_no_server_shows_is_an_error_and_not_an_empty_answer(parts: Broker) -> None:

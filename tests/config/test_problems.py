@@ -18,7 +18,7 @@ nats:
   servers: [foo, nats://localhost]
   user: x
   token: y
-streams: {partitions: 3, replicas: 9}
+streams: {partitions: 65, replicas: 9}
 htp: 3
 port: 3
 sse: 5
@@ -39,7 +39,7 @@ def test_every_problem_is_reported_at_once_with_its_line(tmp_path: Path) -> None
         ("6:13", "nats.servers[0]"),
         ("8:3", "nats.token"),
         ("9:11", "streams.partitions"),
-        ("9:26", "streams.replicas"),
+        ("9:27", "streams.replicas"),
         ("10:1", "htp"),
         ("11:1", "port"),
         ("12:1", "sse"),
@@ -109,8 +109,8 @@ def test_an_unknown_variable_with_our_prefix_is_a_problem(name: str, suggestion:
         ("sse.keepalive_seconds=1e999", "expected a number above 0 up to 86400, got inf"),
         ("worker.ack_wait_seconds=0.01", "expected a number from 0.1 to 86400, got 0.01"),
         ("nats.max_reconnects=-2", "expected a whole number from -1, got -2"),
-        ("streams.partitions=2", "expected 1, got 2: more than one partition is not built yet"),
-        ("streams.partitions=x", "expected 1, got 'x'"),
+        ("streams.partitions=0", "expected a whole number from 1 to 64, got 0"),
+        ("streams.partitions=65", "expected a whole number from 1 to 64, got 65"),
         ("roles=[]", "expected one item at least, got an empty list"),
         ("roles=boss", "expected one of pod, worker, got 'boss'"),
         ("id=a.b", "expected 1 to 128 letters, digits, `_` or `-`, got 'a.b'"),

@@ -46,7 +46,7 @@ streams:
   presence_max_bytes: 16777216
   registry_max_bytes: 67108864
 http:
-  {enabled: null, host: 127.0.0.1, port: 8080, max_body_bytes: 1048576, allowed_origins: [], allowed_hosts: null, request_timeout_seconds: 30, drain_wait_seconds: 0, shutdown_seconds: 10}
+  {enabled: null, host: 127.0.0.1, port: 8080, share_port: false, own_port: null, max_body_bytes: 1048576, allowed_origins: [], allowed_hosts: null, request_timeout_seconds: 30, drain_wait_seconds: 0, shutdown_seconds: 10}
 auth:
   mode: none
   allow_anonymous: false

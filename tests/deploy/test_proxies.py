@@ -107,7 +107,8 @@ async def test_stream_comes_piece_by_piece_and_goes_on_at_the_other_pod(
         ]
         url = await stack.enter_async_context(proxy(kind, tmp_path, addresses))
         client = await stack.enter_async_context(httpx.AsyncClient(base_url=url, timeout=30))
-        assert (await client.get("/metrics")).status_code == 404, "not for everybody"
+        for path in ("/metrics", "/ops", "/ops/ops.js", "/v1/ops/sessions"):
+            assert (await client.get(path)).status_code == 404, "not for everybody"
 
         async with events(client, "endless") as stream:
             await post(client, "endless", message_id="m", model="count", tokens_per_second=20)

@@ -35,7 +35,7 @@ def test_every_route_is_on_the_page_and_served() -> None:
 def test_every_reason_of_a_reset_is_on_the_page_and_in_the_code() -> None:
     table = HTTP.text.partition("| reason of a `reset` | |\n")[2].partition("\n\n")[0]
     named = {cells[0].strip("`") for cells in rows(table)}
-    code = (ROOT / "chatmesh/hub/streams.py").read_text() + (
+    code = (ROOT / "chatmesh/hub/following.py").read_text() + (
         ROOT / "chatmesh/workflow/erasing.py"
     ).read_text()
     code += (ROOT / "chatmesh/hub/channel.py").read_text()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 from chatmesh.broker.streams import StreamSettings, declared
+from chatmesh.cli.reference import render as render_commands
 from chatmesh.errors import Exit
 from chatmesh.protocol import headers, subjects
 from chatmesh.telemetry.generate import declared as declared_metrics
@@ -12,6 +13,10 @@ from chatmesh.telemetry.generate import render
 from tests.docs.pages import page, rows
 
 OPERATIONS, PROTOCOL = page("docs/operations.md"), page("docs/protocol.md")
+
+
+def test_page_of_the_commands_is_up_to_date() -> None:
+    assert page("docs/cli.md").text == render_commands(), "run python -m chatmesh.cli.reference"
 
 
 def test_the_page_of_metrics_is_made_of_the_declarations() -> None:
@@ -52,10 +57,18 @@ def test_every_subject_and_every_header_of_ours_is_on_the_page() -> None:
     made = {
         subject.replace("*", "{}")
         for name, subject in vars(subjects).items()
-        if name.isupper() and isinstance(subject, str)
+        if name.isupper() and isinstance(subject, str) and subject != subjects.PART
     }
     cells = [cells[0].strip("`") for cells in rows(PROTOCOL.section("Subjects"))]
     assert made <= {re.sub(r"\{\w+\}", "{}", subject) for subject in cells}
-    named = (headers.WIRE, headers.ERASE, headers.REASON, headers.RETRY_OF, headers.SENT, headers.TRACEPARENT)
+    named = (
+        headers.WIRE,
+        headers.ERASE,
+        headers.HOME,
+        headers.REASON,
+        headers.RETRY_OF,
+        headers.SENT,
+        headers.TRACEPARENT,
+    )
     for header in named:
         assert f"`{header}`" in PROTOCOL.section("Headers")

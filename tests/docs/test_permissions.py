@@ -107,6 +107,38 @@ async def test_operator_does_all_he_does_under_the_permissions_on_the_page(
         broker.stop()
 
 
+@pytest.mark.slow
+async def test_pod_shows_the_operators_page_under_its_permissions_and_leaves_dead_letters_alone(
+    tmp_path: Path,
+) -> None:
+    users = [{"user": "deploy", "password": "x"}, _user("pod", "p1")]
+    broker = await Broker.start(tmp_path, config_extra=f"authorization {json.dumps({'users': users})}\n")
+    try:
+        client = await broker.connect(user="deploy", password="x")
+        async with (
+            running(broker.url, *_login("deploy"), role="worker", id="w0"),
+            running(broker.url, *_login("pod"), role="pod", id="p1") as pod,
+            client_of(pod) as http,
+        ):
+            await client.jetstream().publish("chat.dead.s", b"{}")
+            await client.close()
+            async with http.stream("GET", "/v1/ops/events") as looks:
+                async for line in looks.aiter_lines():
+                    if line.startswith("event: "):
+                        assert line == "event: frame"
+                        break
+            for path in ("sessions", "dead-letters"):
+                assert (await http.get(f"/v1/ops/{path}")).status_code == 200
+            assert "violation" not in broker.log().lower()
+            answer = await http.post("/v1/ops/dead-letters/1/retry")
+            assert (answer.status_code, answer.json()["code"]) == (503, "broker_away")
+            assert "may not remove dead letters" in answer.json()["detail"]
+            assert len((await http.get("/v1/ops/dead-letters")).json()["letters"]) == 1
+            assert (await http.get("/readyz")).status_code == 200
+    finally:
+        broker.stop()
+
+
 @pytest.mark.parametrize(("role", "needs"), [("pod", POD), ("worker", WORKER), ("operator", OPERATOR)])
 def test_permissions_that_are_tried_are_those_on_the_page(role: str, needs: Needs) -> None:
     permissions = _user(role, "p1")["permissions"]

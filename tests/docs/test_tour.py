@@ -37,7 +37,7 @@ async def test_every_command_of_the_tour_runs_and_shows_what_is_said(
     dev = chatmesh("dev", "--ephemeral", "--port", ports["8080"])
     await dev.wait_for_line("chatmesh .*is running", stream="stdout")
 
-    answered, resumed, stopped, _, survived = await _run(TOUR, ports, tmp_path)
+    answered, resumed, stopped, _, survived = await run_blocks(TOUR, ports, tmp_path)
 
     assert _texts(answered) == ["one ", "two ", "three ", "four", ""]
     assert _texts(resumed) == ["three ", "four", ""]
@@ -58,7 +58,7 @@ def test_the_two_commands_come_first() -> None:
     assert README.text.index("make run") < README.text.index("curl")
 
 
-async def _run(blocks: list[str], ports: dict[str, str], directory: Path) -> list[str]:
+async def run_blocks(blocks: list[str], ports: dict[str, str], directory: Path) -> list[str]:
     """What each block printed, run one after the other in one shell that ends at the first failure."""
     mark = "---- end of block ----"
     script = f"\necho; echo '{mark}'\n".join(["set -euo pipefail", *blocks])

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import time
 from datetime import datetime
 from typing import cast
 
@@ -9,7 +11,11 @@ import pytest
 from nats.aio.client import Client
 
 from chatmesh.broker import Heartbeats
+from chatmesh.operate.chaos.observer import observer
+from chatmesh.presence import RosterKeeper
 from chatmesh.presence.beacon import Beacon, Vitals
+from chatmesh.presence.roster import Roster
+from chatmesh.protocol import subjects
 from chatmesh.protocol.messages import HeartbeatMessage
 from chatmesh.protocol.tokens import token
 from tests.support import stored
@@ -69,13 +75,48 @@ async def test_last_heartbeat_of_each_pod_and_worker_can_be_read_back(
     assert len(beats) == 2, "the last one of each, and no history"
 
 
+async def test_more_members_than_one_request_may_ask_for_are_read_back_all(
+    broker: Broker, nats_client: Client
+) -> None:
+    names = {f"p{number}" for number in range(1100)}
+    async with running(broker.url, role="worker", id="w"), observer([broker.url]) as observed:
+        for name in names:
+            beat = HeartbeatMessage("pod", token(name, "pod_id"), "t").encode()
+            await nats_client.publish(f"chat.pod.{name}.heartbeat", beat)
+        await nats_client.flush()
+
+        async def read_back() -> bool:
+            found = await observed.heartbeats.last(seconds=5)
+            return {heartbeat.id for heartbeat, _ in found} == names | {"w"}
+
+        await eventually(read_back, message="everybody's heartbeat")
+
+
+async def test_heartbeat_that_comes_while_the_stored_ones_are_read_is_heard(broker: Broker) -> None:
+    """Two that start at the same time would miss each other for an interval, and nobody would notice that one died."""
+
+    class Meanwhile(Heartbeats):
+        async def last(self, *, seconds: float) -> list[tuple[HeartbeatMessage, float]]:
+            found = await super().last(seconds=seconds)
+            await self.beat(HeartbeatMessage("worker", token("late", "worker_id"), "t"))
+            await mesh.broker.connection.flush()
+            return found
+
+    async with running(broker.url, role="pod", id="pod-1") as mesh:
+        connection, roster = mesh.broker.connection, Roster(600)
+        heartbeats = Meanwhile(connection, mesh.broker.direct_get)
+        keeper = RosterKeeper(connection, heartbeats, roster, subjects.WORKER_HEARTBEATS)
+        listening = asyncio.create_task(keeper.run(lambda: None))
+        await eventually(lambda: [beat.id for beat in roster.living("worker", time.monotonic())] == ["late"])
+        keeper.drain()
+        await listening
+
+
 async def test_pod_that_leaves_says_so_at_once(broker: Broker, nats_client: Client) -> None:
-    async with (
-        watching(nats_client, "chat.pod.pod-1.heartbeat") as watch,
-        pod_and_client(broker.url, "pod-1", "heartbeat.interval_seconds=600"),
-    ):
-        await eventually(lambda: watch.messages)
-    await eventually(lambda: watch.bodies[-1]["status"] == "stopped")
+    async with watching(nats_client, "chat.pod.pod-1.heartbeat") as watch:
+        async with pod_and_client(broker.url, "pod-1", "heartbeat.interval_seconds=600"):
+            await eventually(lambda: watch.messages)
+        await eventually(lambda: watch.bodies[-1]["status"] == "stopped")
 
 
 @pytest.mark.parametrize("at", [1, 2])

@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import httpx
+import pytest
 from schemathesis.schemas import APIOperation, BaseSchema
 
 from tests.http_schema.meshes import code_of, form_of, schema_of
@@ -50,6 +51,7 @@ class Asked:
         return answer
 
 
+@pytest.mark.slow
 async def test_answers_of_a_sessions_whole_life_are_as_documented(broker: Broker) -> None:
     async with running(broker.url) as mesh, client_of(mesh) as client:
         ask = Asked(schema_of(mesh), client)
@@ -174,7 +176,9 @@ async def test_every_wrong_method_is_a_405_problem_that_names_the_right_ones(bro
         for path, item in schema_of(mesh).raw_schema["paths"].items():
             right = {method.upper() for method in item}
             for method in {"GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE"} - right:
-                url = path.format(session_id="s", message_id="m", model="echo", response_id="resp_1_s_m")
+                url = path.format(
+                    session_id="s", message_id="m", model="echo", response_id="resp_1_s_m", letter_id="1"
+                )
                 answer = await client.request(method, url)
                 assert answer.status_code == 405
                 assert code_of(answer) in ("method_not_allowed", "")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any, get_args, get_type_hints
 
 import pytest
 import schemathesis
+from pydantic import TypeAdapter
 
 import chatmesh
 from chatmesh.app import Mesh
@@ -155,6 +157,15 @@ def test_events_are_described_as_a_stream_with_its_positions(document: dict[str,
     }
 
 
+def test_events_of_several_sessions_need_one_at_least(document: dict[str, Any]) -> None:
+    events = document["paths"]["/v1/events"]["get"]
+    session, last = events["parameters"]
+    assert (session["name"], session["required"], session["schema"]["type"]) == ("session", True, "array")
+    assert (session["schema"]["minItems"], session["schema"]["maxItems"]) == (1, 32)
+    assert (last["in"], last["name"]) == ("header", "Last-Event-ID")
+    assert events["responses"]["200"]["content"].keys() == {"text/event-stream"}
+
+
 def test_chunks_of_the_document_are_those_of_the_protocol() -> None:
     session_id, message_id = Token("s"), Token("m")
     failed = ResponseChunk(session_id, message_id, 0, "", error={"code": "a", "message": "b"})
@@ -196,6 +207,20 @@ def raised_problems(house: Path) -> Iterator[tuple[int, str]]:
                     yield status, code
                 case _:
                     pass
+
+
+def test_every_operation_is_in_one_group_and_no_group_is_empty(document: dict[str, Any]) -> None:
+    groups = [operation["tags"] for _, _, operation in operations(document)]
+    assert all(len(each) == 1 for each in groups)
+    assert {name for (name,) in groups} == {tag["name"] for tag in document["tags"]}
+
+
+def test_every_body_has_an_example_which_it_takes(routes: list[Route]) -> None:
+    bodies = [route.operation for route in routes if route.operation and route.operation.body is not None]
+    assert len(bodies) >= 5
+    for operation in bodies:
+        assert operation.example is not None, operation.id
+        TypeAdapter(operation.body).validate_json(json.dumps(operation.example))
 
 
 def test_what_can_happen_anywhere_stands_once(document: dict[str, Any]) -> None:

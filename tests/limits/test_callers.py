@@ -115,6 +115,7 @@ async def test_users_answers_are_counted_over_all_pods_and_free_when_they_end(br
         await eventually(is_taken_again)
 
 
+@pytest.mark.slow
 async def test_noisy_tenant_leaves_room_for_the_others(broker: Broker) -> None:
     """Two workers' slots, of which one tenant gets one: the quiet one is answered while the noisy one floods."""
     settings = ("limits.tenant_answers=1", "worker.concurrency=2")

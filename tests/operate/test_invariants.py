@@ -9,6 +9,7 @@ import pytest
 
 from chatmesh.broker import HeldClaim
 from chatmesh.operate import check_session
+from chatmesh.protocol.chunks import Chunks
 from chatmesh.protocol.records import Claim, Record
 from chatmesh.protocol.tokens import Token
 from tests.operate import support
@@ -36,7 +37,7 @@ def record(
     """At sequence `seq`; the first one of a message has what was asked unless `fields` says otherwise."""
     asked = {"message": "go"} if chunks and chunks[0]["chunk_id"] == 0 else None
     given = {"request": asked} | fields
-    return Record(S, message_id, offset, 1, token, seq, list(chunks), **given)
+    return Record(S, message_id, offset, 1, token, seq, Chunks(list(chunks)), **given)
 
 
 def kinds(records: list[Record], claims: list[HeldClaim], *ended: Token) -> list[str]:

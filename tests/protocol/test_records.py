@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from chatmesh.errors import ProtocolError
+from chatmesh.protocol.chunks import Chunks
 from chatmesh.protocol.jsontext import encode
 from chatmesh.protocol.messages import ChunkBatch, WorkflowRequest
 from chatmesh.protocol.records import KEPT, TOMBSTONE, Claim, Erasure, Record, RecordHead, asked
@@ -86,7 +87,7 @@ def test_the_events_of_a_record_are_its_chunks_and_its_reset(record: Record) -> 
     ("flags", "is_final"), [([], False), ([False], False), ([False, True], True), ([True, False], False)]
 )
 def test_the_final_chunk_is_the_last_one_of_its_record(flags: list[bool], is_final: bool) -> None:
-    record = Record("s", "m", 1, 1, 1, 1, [{"is_final": flag} for flag in flags])
+    record = Record("s", "m", 1, 1, 1, 1, Chunks([{"is_final": flag} for flag in flags]))
     assert (record.final is not None) == is_final
 
 

@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from chatmesh.protocol import sse
+from chatmesh.protocol.chunks import Chunks
 from chatmesh.protocol.messages import ResponseChunk
 from chatmesh.protocol.positions import Position
 from chatmesh.protocol.records import Record
@@ -137,5 +138,5 @@ def test_no_reason_can_forge_an_event(reason: str) -> None:
 @pytest.mark.parametrize("text", HOSTILE)
 def test_hostile_text_is_shown_as_it_is(text: str) -> None:
     chunk = ResponseChunk(Token("s"), Token("m"), 0, text).wire()
-    seen = read(sse.events(Record("s", "m", 1, 1, 1, 1, [chunk]), SCOPE))
+    seen = read(sse.events(Record("s", "m", 1, 1, 1, 1, Chunks([chunk])), SCOPE))
     assert [json.loads(event.data)["chunk"] for event in seen.events] == [text]

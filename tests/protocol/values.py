@@ -7,6 +7,7 @@ from typing import Any
 
 from hypothesis import strategies as st
 
+from chatmesh.protocol.chunks import Chunks
 from chatmesh.protocol.messages import (
     CHUNK_TYPES,
     ChunkBatch,
@@ -109,6 +110,7 @@ def heartbeats(draw: st.DrawFn) -> HeartbeatMessage:
         status=draw(TEXTS),
         models=tuple(draw(st.lists(TEXTS, max_size=3))) if is_worker else (),
         active_generations=draw(COUNTS) if is_worker else 0,
+        subscriptions=draw(st.none() | COUNTS),
     )
 
 
@@ -149,7 +151,7 @@ def records(draw: st.DrawFn) -> Record:
         attempt=draw(PLACES),
         token=draw(PLACES),
         seq=draw(st.integers(1, 10**12 - 1)),
-        chunks=[chunk.wire() for chunk in draw(st.lists(CHUNKS, max_size=4))],
+        chunks=Chunks([chunk.wire() for chunk in draw(st.lists(CHUNKS, max_size=4))]),
         request=draw(st.none() | OBJECTS),
         reset=reset,
         resets_all=reset is not None and draw(st.booleans()),

@@ -116,6 +116,7 @@ async def _refuses(http: httpx.AsyncClient) -> bool:
     return (await post(http, "other", model="nobody")).status_code == 422
 
 
+@pytest.mark.slow
 async def test_another_worker_goes_on_with_a_servers_answer_and_its_repetition_is_trimmed(
     broker: Broker, chatmesh: Callable[..., Process], nats_client: Client
 ) -> None:

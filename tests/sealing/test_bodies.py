@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 from chatmesh.errors import ChatmeshError, ConfigError, KeyMissingError, ProtocolError
 from chatmesh.protocol import sealing
 from chatmesh.protocol.cards import Card
+from chatmesh.protocol.chunks import FINAL
 from chatmesh.protocol.keyring import KeyRing, parse_ring, render_ring
-from chatmesh.protocol.records import FINAL, RecordHead
+from chatmesh.protocol.records import RecordHead
 from chatmesh.protocol.sealing import DataKey, Kind
 from chatmesh.protocol.tokens import Token
 from tests.sealing.support import NOW, ring_of

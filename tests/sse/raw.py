@@ -7,11 +7,14 @@ import gc
 import json
 import socket
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import ExitStack, asynccontextmanager
 from typing import Any
 from urllib.parse import urlsplit
 
-from chatmesh.web import EventSink
+from chatmesh.web.outgoing import Outgoing
+
+_open: set[tuple[str, int]] = set()
+"""The addresses of all open readers."""
 
 END = b"\r\n0\r\n\r\n"
 """The last chunk of a chunked body: a clean end, and no cut."""
@@ -74,22 +77,26 @@ class RawReader:
 async def raw_reader(url: str, path: str, *, receive_bytes: int = 4096) -> AsyncIterator[RawReader]:
     """Sends the GET and reads nothing."""
     address = urlsplit(url)
-    raw = socket.socket()
-    raw.setblocking(False)
-    raw.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_bytes)
     loop = asyncio.get_running_loop()
-    try:
+    with socket.socket() as raw, ExitStack() as stack:
+        raw.setblocking(False)
+        raw.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_bytes)
         await loop.sock_connect(raw, (address.hostname, address.port))
+        own = raw.getsockname()
+        stack.callback(_open.discard, own)
+        _open.add(own)
         head = f"GET {path} HTTP/1.1\r\nHost: {address.netloc}\r\nAccept: text/event-stream\r\n\r\n"
         await loop.sock_sendall(raw, head.encode())
         yield RawReader(raw)
-    finally:
-        raw.close()
 
 
 def all_buffered() -> list[int]:
-    """Bytes that wait in this process for each of its readers; no public name shows a single sink."""
-    return [thing.buffered for thing in gc.get_objects() if isinstance(thing, EventSink)]
+    """Bytes that wait in this process for each open `RawReader` that it serves; no public name shows a single connection.
+    Other tests' connections may be alive still, on loops that never run again."""
+    wires = [
+        thing.wire for thing in gc.get_objects() if isinstance(thing, Outgoing) and thing.wire is not None
+    ]
+    return [wire.get_write_buffer_size() for wire in wires if wire.get_extra_info("peername") in _open]
 
 
 def most_buffered() -> int:

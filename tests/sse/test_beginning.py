@@ -258,10 +258,15 @@ async def test_positions_of_a_transcript_that_was_made_anew_are_foreign(
     async with pod_and_client(broker.url, "x", role="all") as (mesh, client):
         await answered(client, "s")
         old = await answered(client, "s", message="second")
-        epoch = mesh.broker.streams.epoch
-        await stored.api(nats_client, "STREAM.DELETE.CHAT_TRANSCRIPT")
-        await post(client, "other", model="count", max_tokens=1)  # the worker finds that the stream is gone
-        await eventually(lambda: mesh.broker.streams.epoch != epoch)
+        generation = mesh.broker.layout.generation
+        async with events(client, "s") as told:
+            await stored.api(nats_client, "STREAM.DELETE.CHAT_TRANSCRIPT")
+            await post(
+                client, "other", model="count", max_tokens=1
+            )  # the worker finds that the stream is gone
+            await eventually(lambda: mesh.broker.layout.generation != generation)
+            # Every stream ends a moment later, that of somebody who comes in between too.
+            await told.read_all()
         whole = await answered(client, "s", message="third", max_tokens=7)
         async with events(client, "s", last_event_id=old.events[2].id) as stream:
             reading = await stream.read_finals()

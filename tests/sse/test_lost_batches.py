@@ -115,6 +115,7 @@ async def test_batches_out_of_order_and_doubled_are_shown_once_and_in_order(tmp_
     assert reading.ids == [*range(101), *range(4)]
 
 
+@pytest.mark.slow
 async def test_reader_who_waits_sees_an_answer_of_which_every_batch_was_lost(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -283,3 +284,8 @@ async def test_reader_who_waits_sees_an_answer_that_was_given_while_its_pod_was_
         await proxy.refuse(False)
         reading = await stream.read_finals()
     assert reading.ids == list(range(21))
+
+
+def test_looks_take_a_hundredth_of_the_time_at_most() -> None:
+    assert lookout.pause_seconds(0.001) == lookout.LOOK_SECONDS
+    assert lookout.pause_seconds(2.0) == 200.0

@@ -49,6 +49,7 @@ async def resumed(broker: Broker, nats_client: Client, resumes: int, tokens: int
     assert reading.text == "".join(f"{number} " for number in range(1, tokens + 1))
 
 
+@pytest.mark.slow
 async def test_text_read_over_60_random_resumes_at_two_pods_is_the_transcript(
     broker: Broker, nats_client: Client
 ) -> None:

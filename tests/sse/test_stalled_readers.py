@@ -136,13 +136,18 @@ async def test_memory_for_stalled_replays_of_huge_answers_is_bounded(broker: Bro
             before, _ = tracemalloc.get_traced_memory()
             for _ in range(readers):
                 await stack.enter_async_context(raw_reader(url_of(mesh), path))
-            await eventually(
-                lambda: sum(buffered > MOST for buffered in all_buffered()) == readers, timeout=30
-            )
+            await eventually(lambda: _have_stalled(readers), timeout=30)
             after, _ = tracemalloc.get_traced_memory()
         finally:
             tracemalloc.stop()
     assert (after - before) / readers < 2 * 2**20
+
+
+def _have_stalled(readers: int) -> bool:
+    buffered = all_buffered()
+    assert len(buffered) == readers
+    assert min(buffered) > MOST, buffered
+    return True
 
 
 async def _is(found: Awaitable[int], expected: int) -> bool:

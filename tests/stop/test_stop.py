@@ -3,7 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+from typing import Any
 
+import httpx
+import pytest
+
+from chatmesh.app import Mesh
+from chatmesh.protocol.tokens import Token
+from chatmesh.workflow import StopSweep
+from chatmesh.workflow.claims import Claims
+from chatmesh.workflow.stops import KEPT_SECONDS, MAX_KEPT, RecentStops
 from tests.support.broker import Broker
 from tests.support.mesh import client_of, running
 from tests.support.reading import events, post
@@ -76,6 +85,93 @@ async def test_a_stop_that_no_worker_heard_is_found_by_the_turn(broker: Broker) 
                 reading = await stream.read_all()
         assert [chunk["metadata"]["finish_reason"] for chunk in reading.finals] == ["cancelled"]
         assert reading.text == ""
+
+
+async def stop_behind_the_reads(mesh: Mesh, monkeypatch: pytest.MonkeyPatch, *, looks: bool) -> list[str]:
+    """Finish reasons of an answer whose stop is stored when its turn has read that there is none. `looks`: the answer is
+    looked at once it has begun; else a look fails the test."""
+    began = Claims.begin
+
+    async def begin(self: Claims, *args: Any) -> Any:
+        assert (await client.delete("/v1/sessions/s/messages/m1")).status_code == 202
+        return await began(self, *args)
+
+    async def look(*_: object) -> None:
+        raise AssertionError("nothing is in doubt")
+
+    monkeypatch.setattr(Claims, "begin", begin)
+    if not looks:
+        monkeypatch.setattr(StopSweep, "look_soon", look)
+    async with client_of(mesh) as client, events(client, "s") as stream:
+        await post(client, "s", message_id="m1", **SILENT)
+        async with asyncio.timeout(10):
+            reading = await stream.read_finals()
+        return [chunk["metadata"]["finish_reason"] for chunk in reading.finals]
+
+
+async def test_a_stop_between_the_turns_reads_and_its_answer_is_remembered(
+    broker: Broker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with running(broker.url) as mesh:
+        assert await stop_behind_the_reads(mesh, monkeypatch, looks=False) == ["cancelled"]
+
+
+async def test_a_stop_that_may_not_have_been_heard_is_looked_for(
+    broker: Broker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(RecentStops, "note", lambda *_: None)
+    monkeypatch.setattr(RecentStops, "is_certain", False)
+    async with running(broker.url) as mesh:
+        assert await stop_behind_the_reads(mesh, monkeypatch, looks=True) == ["cancelled"]
+
+
+async def test_a_stop_of_before_the_session_was_erased_does_not_end_what_has_its_id_now(
+    broker: Broker,
+) -> None:
+    async with running(broker.url) as mesh, client_of(mesh) as client:
+        async with events(client, "s") as stream:
+            await post(client, "s", message_id="m1", **SILENT)
+            await stream.read(1)
+            assert (await client.delete("/v1/sessions/s/messages/m1")).status_code == 202
+            async with asyncio.timeout(10):
+                await stream.read_finals()
+        assert (await client.delete("/v1/sessions/s")).status_code == 202
+        await eventually(lambda: is_gone(client))
+        async with events(client, "s") as stream:
+            await post(client, "s", message_id="m1", **SILENT)
+            await stream.read(1)
+            assert (await client.delete("/v1/sessions/s/messages/m1")).status_code == 202
+            async with asyncio.timeout(10):
+                reading = await stream.read_finals()
+        assert (reading.text, reading.finals[0]["metadata"]["finish_reason"]) == ("1 ", "cancelled")
+        state = await mesh.broker.transcript.state(Token("s"), Token("m1"), seconds=5)
+        assert state.is_stopped, "stored, though JetStream remembers the id of the first one"
+
+
+async def is_gone(client: httpx.AsyncClient) -> bool:
+    return (await client.get("/v1/sessions/s/messages")).status_code == 404
+
+
+def test_what_was_missed_makes_doubtful_what_begins_in_the_next_half_minute() -> None:
+    now = [100.0]
+    stops = RecentStops(clock=lambda: now[0])
+    session, message = Token("s"), Token("m")
+    assert not stops.is_certain, "nobody listens yet"
+    stops.doubt()
+    stops.listens()
+    assert stops.is_certain
+    stops.note(session, message)
+    assert stops.knows(session, message)
+    for missed in (stops.doubt, stops.listens):
+        missed()
+        assert not stops.is_certain
+        now[0] += KEPT_SECONDS
+        assert stops.is_certain
+    stops.note(session, Token("later"))
+    assert not stops.knows(session, message)
+    for number in range(MAX_KEPT):
+        stops.note(session, Token(f"m{number}"))
+    assert not stops.is_certain, "more than can be remembered"
 
 
 async def test_stop_after_the_end_tells_the_state_and_an_unknown_message_is_404(broker: Broker) -> None:

@@ -1,4 +1,5 @@
-"""A caller of the connection that is cancelled takes nothing with it that belongs to the others."""
+"""A caller of the connection that is cancelled takes nothing with it that belongs to the others, and a listener that fails takes
+only its own messages."""
 
 from __future__ import annotations
 
@@ -7,7 +8,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from chatmesh.broker import Address, Connection, Inbox
+from chatmesh.broker import Address, Connection, Inbox, Msg, Replies
 from tests.stress.support import PATIENCE_SECONDS, Monitor, turns
 from tests.support.broker import Broker
 from tests.support.waiting import eventually
@@ -73,10 +74,98 @@ async def test_subscription_that_is_cut_short_is_not_kept(
 
     base = await monitor.counts()
     with monkeypatch.context() as patched:
-        patched.setattr(connection, "_feed", hang)
+        patched.setattr(connection._client, "feed", hang)
         subscribing = asyncio.create_task(connection.subscribe("s", capacity=8))
         await turns(3)
         subscribing.cancel()
         await asyncio.wait({subscribing})
     assert connection._inboxes == {}
     await monitor.wait_counts(base)
+
+
+async def test_messages_of_all_subscriptions_come_in_order_while_they_come_and_go(
+    connection: Connection,
+) -> None:
+    kept = await connection.subscribe("kept", capacity=4096)
+    for number in range(1000):
+        await connection.publish("kept", b"%d" % number)
+        if number % 50 == 0:
+            other = await connection.subscribe("other", capacity=1)
+            await connection.publish("other", b"x" * 100_000)
+            await connection.unsubscribe(other)
+    await connection.flush()
+    assert [message.data for message in await kept.take()] == [b"%d" % number for number in range(1000)]
+    await connection.unsubscribe(kept)
+
+
+async def test_what_does_not_fit_is_told_of(connection: Connection) -> None:
+    inbox, told = await connection.subscribe("s", capacity=2), []
+    inbox.on_loss(lambda: told.append(inbox.lost))
+    for number in range(5):
+        await connection.publish("s", b"%d" % number)
+    await connection.flush()
+    assert [message.data for message in await inbox.take()] == [b"0", b"1"]
+    assert told == [1, 2, 3]
+    await connection.unsubscribe(inbox)
+
+
+async def test_listener_that_fails_loses_its_own_message_and_nobody_elses(connection: Connection) -> None:
+    def fail(_: Msg) -> None:
+        raise ZeroDivisionError
+
+    failing = await connection.subscribe("s", capacity=1, tap=fail)
+    inbox = await connection.subscribe("s", capacity=8)
+    assert await heard(connection, inbox)
+    assert await heard(connection, inbox)
+    await connection.unsubscribe(failing)
+    await connection.unsubscribe(inbox)
+
+
+async def test_handler_of_a_reply_that_fails_ends_the_replies_and_not_the_connection(
+    connection: Connection,
+) -> None:
+    replies, up = Replies(connection), asyncio.Event()
+
+    def fail(_: Msg) -> bool:
+        raise ZeroDivisionError
+
+    running = asyncio.create_task(replies.run(up.set))
+    await up.wait()
+    await connection.publish(replies.expect(fail), b"")
+    with pytest.raises(ZeroDivisionError):
+        await running
+    inbox = await connection.subscribe("s", capacity=8)
+    assert await heard(connection, inbox)
+    await connection.unsubscribe(inbox)
+    # The next life answers for what the last one was asked.
+    heard_of: list[bytes] = []
+    reply = replies.expect(lambda message: not heard_of.append(message.data))
+    up.clear()
+    running = asyncio.create_task(replies.run(up.set))
+    await up.wait()
+    await connection.publish(reply, b"late")
+    await connection.flush()
+    assert heard_of == [b"late"]
+    replies.drain()
+    await running
+
+
+async def test_what_can_not_be_written_at_this_moment_goes_out_with_the_next(
+    connection: Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    inbox = await connection.subscribe("s", capacity=8)
+    await connection.flush()
+    transport = connection._client and connection._client._transport
+    assert transport is not None
+
+    def refuse(_: list[bytes]) -> None:
+        raise RuntimeError("the handler is closed")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(transport, "writelines", refuse)
+        await connection.publish("s", b"late")
+        await turns(3)
+    await connection.publish("s", b"next")
+    await connection.flush()
+    assert [message.data for message in await inbox.take()] == [b"late", b"next"]
+    await connection.unsubscribe(inbox)

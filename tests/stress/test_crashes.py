@@ -125,7 +125,7 @@ Nudge = Callable[[World], Awaitable[None]]
 
 CRASHES: list[tuple[str, str, Nudge]] = [
     ("broker/connection", "_connect", World.closed_client),
-    ("broker/replies", "on_message", World.message),
+    ("broker/replies", "route", World.message),
     ("broker/publisher", "_resend_due", World.nothing),
     ("worker/router", "on_message", World.reader),
     ("worker/batcher", "_flush", World.message),
@@ -345,7 +345,7 @@ async def test_actor_that_crashes_again_and_again_ends_the_process_with_70(
     base = await monitor.counts()
     overrides = [*QUICK, *SETTINGS, f"nats.servers={broker.url}"]
     mesh = Mesh(load(None, environ={}, overrides=overrides, role="all", id="me").config)
-    process = asyncio.create_task(_run(mesh, partial(monkeypatch.setattr, method, fail)))
+    process = asyncio.create_task(_run(mesh.tree, partial(monkeypatch.setattr, method, fail)))
     await asyncio.wait({process}, timeout=PATIENCE_SECONDS)
     assert process.done(), mesh.tree.children_state()
     error = process.exception()

@@ -12,7 +12,7 @@ import httpx
 import pytest
 
 from chatmesh.app import Mesh
-from chatmesh.hub import Pulse
+from chatmesh.hub import Feeder, Pulse
 from chatmesh.presence import Holdings
 from chatmesh.relay import Router
 from chatmesh.workflow import Desk, Leases
@@ -101,9 +101,16 @@ def kept(mesh: Mesh) -> dict[str, int]:
     """Everything that the mesh keeps for a reader, a session, a request, or a message under way."""
     hub = service_of(mesh, "pod/pulse", Pulse)._hub
     holdings = service_of(mesh, "pod/holdings", Holdings)
+    feeder = service_of(mesh, "pod/feeder", Feeder)
     desk = service_of(mesh, "worker/desk", Desk)
+    assert mesh.server is not None
+    connections = mesh.server._connections
     return {
         "readers": len(hub.readers),
+        "readers to be looked at": len(hub.rounds),
+        "readers being fed": len(feeder._tasks),
+        "streams": len(connections._streams),
+        "streams that wait for their clients": len(connections._waiting),
         "channels": len(hub._channels),
         "watched channels": len(hub._watched),
         "held sessions": len(holdings._readers),

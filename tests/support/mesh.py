@@ -43,9 +43,10 @@ async def running(
 
 @asynccontextmanager
 async def client_of(mesh: Mesh) -> AsyncIterator[httpx.AsyncClient]:
-    """An HTTP client of the mesh's pod."""
+    """An HTTP client of the mesh's pod, with as many connections as it is asked for."""
     assert mesh.server is not None, "this mesh serves no HTTP"
-    async with httpx.AsyncClient(base_url=mesh.server.url, timeout=httpx.Timeout(20, read=60)) as client:
+    timeout, limits = httpx.Timeout(20, read=60), httpx.Limits(max_connections=None)
+    async with httpx.AsyncClient(base_url=mesh.server.url, timeout=timeout, limits=limits) as client:
         yield client
 
 

@@ -107,6 +107,23 @@ async def events(
         yield Stream(response, reading)
 
 
+@asynccontextmanager
+async def events_of_several(
+    client: httpx.AsyncClient,
+    *sessions: str,
+    reading: Reading | None = None,
+    headers: dict[str, str] | None = None,
+) -> AsyncIterator[Stream]:
+    """The same for several sessions on one connection, each as `?session=` takes it."""
+    reading = Reading() if reading is None else reading
+    sent = {"Accept": "text/event-stream", **(headers or {})}
+    if reading.position:
+        sent["Last-Event-ID"] = reading.position
+    query = [("session", session) for session in sessions]
+    async with client.stream("GET", "/v1/events", params=query, headers=sent) as response:
+        yield Stream(response, reading)
+
+
 async def post(
     client: httpx.AsyncClient, session_id: str, message: str = "go", **body: Any
 ) -> httpx.Response:

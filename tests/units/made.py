@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from chatmesh.broker import HeldClaim
+from chatmesh.protocol.chunks import Chunks
 from chatmesh.protocol.messages import ResponseChunk, WorkflowRequest
 from chatmesh.protocol.records import Claim, Record
 from chatmesh.protocol.tokens import Token
@@ -45,7 +46,7 @@ def record(
         attempt,
         token,
         10 * offset if seq is None else seq,
-        list(chunks),
+        Chunks(list(chunks)),
         request=request,
         reset=reset,
     )

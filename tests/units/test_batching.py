@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from itertools import pairwise
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from chatmesh.relay.batching import Buffer
+from chatmesh.relay.batching import TICKS, Buffer, flush_at
 
 CHUNKS = st.lists(st.integers(0, 40).map(lambda size: b"x" * size), max_size=40)
 BOUNDS = {"max_chunks": st.integers(1, 6), "max_bytes": st.integers(1, 60)}
@@ -78,7 +79,7 @@ def test_a_buffer_is_due_exactly_while_something_must_not_wait(steps: list[str],
                 buffer.expire()
                 has_expired = bool(waiting)
             case "chunk" | "urgent":
-                assert buffer.add(b"x", urgent=step == "urgent") == (not waiting)
+                assert buffer.add(b"x", urgent=step == "urgent") == len(waiting) + 1
                 waiting.append(step == "urgent")
         assert buffer.is_due == (any(waiting) or has_expired or len(waiting) >= max_chunks)
         assert len(buffer) == len(waiting)
@@ -136,3 +137,11 @@ def test_a_timer_lets_all_go_that_waited_with_it() -> None:
     assert buffer.is_due
     buffer.take()
     assert not buffer.is_due
+
+
+@given(st.floats(0, 10**6), st.sampled_from([0.001, 0.05, 0.5, 60.0]))
+@settings(deadline=None)
+def test_a_batch_leaves_at_a_tick_that_all_answers_share_and_never_late(now: float, flush: float) -> None:
+    at = flush_at(now, flush)
+    assert now + flush * (1 - 1 / TICKS) - 1e-6 <= at <= now + flush + 1e-6
+    assert at / (flush / TICKS) == pytest.approx(round(at / (flush / TICKS)))

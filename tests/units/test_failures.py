@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chatmesh.kernel import rates
+from chatmesh.kernel import token_buckets
 from chatmesh.web import FailedTries, Problem, failures
 from chatmesh.web.failures import network_of
 
@@ -76,7 +76,7 @@ def test_without_a_limit_nothing_is_counted_or_kept() -> None:
 
 
 def test_flood_of_addresses_and_credentials_has_a_bound(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(rates, "MAX_KEPT", 50)
+    monkeypatch.setattr(token_buckets, "MAX_KEPT", 50)
     monkeypatch.setattr(failures, "MAX_PROVED", 50)
     tries = FailedTries(1, clock=Clock())
     for number in range(1000):

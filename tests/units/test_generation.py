@@ -40,9 +40,10 @@ class FakeLane:
         self._room = room
         self._on_full = on_full
 
-    def write(self, chunk: bytes, *, urgent: bool = False) -> None:
+    def write(self, chunk: bytes, *, urgent: bool = False) -> bool:
         self.written.append(json.loads(chunk))
         self.urgent.append(urgent)
+        return len(self.written) < self._room
 
     def reset(self, reason: str) -> None:
         self.resets.append((len(self.written), reason))
@@ -56,10 +57,6 @@ class FakeLane:
 
     def insert_final(self, message_id: Token, chunk: bytes, request: dict[str, Any]) -> bool:
         return False
-
-    @property
-    def has_room(self) -> bool:
-        return len(self.written) < self._room
 
     async def wait_room(self) -> None:
         self.waits += 1

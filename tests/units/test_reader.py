@@ -21,6 +21,8 @@ SCOPE = Scope("e", SESSION)
 THREE = record(5, chunk(0, "a"), chunk(1, "b"), chunk(2, "c"))
 OTHER = record(6, chunk(0, "no", message="other"), message="other")
 LAST = record(7, chunk(3, "", final="stop"))
+STOPPED: set[Reader] = set()
+"""Who has said that it is not live any more, of all tests."""
 
 
 def reader_at(
@@ -30,6 +32,7 @@ def reader_at(
     message_id = None if message is None else Token(message)
     reader = Reader(sink, Native(SCOPE), position, message_id=message_id, max_buffer_bytes=room)
     reader.is_live = True
+    reader.on_stop = lambda: STOPPED.add(reader)
     return reader, sink
 
 
@@ -81,7 +84,7 @@ def test_a_reader_of_one_message_sees_no_other_and_ends_with_its_final() -> None
         push(reader, one)
     assert texts(sink) == ["a", "b", "c", ""]
     assert reader.is_finished
-    assert reader.woken.is_set()
+    assert reader in STOPPED
     assert not reader.is_live
 
 
@@ -109,7 +112,7 @@ def test_a_reader_who_is_too_slow_is_let_go_where_it_stands() -> None:
     push(reader, LAST)
     assert sink.stream == before
     assert not reader.is_live
-    assert reader.woken.is_set()
+    assert reader in STOPPED
     assert (reader.offset, reader.index) == (5, 3)
     assert not reader.is_finished
 
@@ -144,7 +147,7 @@ def test_a_client_that_left_is_let_go() -> None:
     sink.is_closed = True
     push(reader, THREE)
     assert not reader.is_live
-    assert reader.woken.is_set()
+    assert reader in STOPPED
 
 
 def test_a_restart_voids_what_was_shown_and_begins_before_everything() -> None:

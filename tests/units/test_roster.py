@@ -114,3 +114,32 @@ def test_worker_that_was_found_dead_is_not_watched_and_lives_again_with_its_next
     assert roster.next_worker(Token("a"), 1.0) is None
     roster.hear(beat("b", boot="b2", models=()), 2.0)
     assert roster.next_worker(Token("a"), 3.0) is not None
+
+
+def test_the_neighbour_is_the_next_who_lives_and_who_comes_late_takes_the_place_of_its_name() -> None:
+    roster = heard(*[(beat(name, models=()), 0.0) for name in ("d", "a", "c")])
+    roster.hear(beat("b", models=()), SILENCE)
+    roster.hear(beat("c", models=(), status="stopped"), SILENCE)
+    roster.hear(beat("b-pod"), SILENCE)
+
+    def neighbour(own: str, now: float) -> str | None:
+        found = roster.next_worker(Token(own), now)
+        return found.id if found else None
+
+    assert neighbour("a", SILENCE) == "b"
+    assert neighbour("b", SILENCE) == "d"
+    assert neighbour("b", SILENCE + 1) is None
+    roster.forget_silent(100 * SILENCE + 1)  # all but those two are forgotten
+    assert neighbour("a", SILENCE + 1) == "b"
+
+
+def test_which_models_are_served_is_known_at_once_when_somebody_comes_or_goes() -> None:
+    """And is not reckoned anew for each message in between."""
+    roster = heard((beat("w1", models=("count",)), 0.0))
+    assert roster.models(0.0) == {"count"}
+    roster.hear(beat("w2", models=("echo",)), 0.1)
+    assert roster.models(0.1) == {"count", "echo"}
+    roster.hear(beat("w2", models=("demo",)), 0.2)
+    assert roster.models(0.2) == {"count", "demo"}
+    roster.lose("worker", Token("w1"), beat("w1").boot)
+    assert roster.models(0.3) == {"demo"}

@@ -67,7 +67,7 @@ def test_reset_of_what_was_told_cuts_the_connection() -> None:
 
 
 def test_gap_or_a_pod_that_leaves_cuts_the_connection() -> None:
-    for end in (lambda reader: reader.leave(), lambda reader: reader.lose(b"native")):
+    for end in (lambda reader: reader.leave(), lambda reader: reader.lose(b"native", START)):
         sink = FakeSink()
         reader = projected(sink)
         reader.feed(ONE)

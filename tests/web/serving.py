@@ -11,7 +11,18 @@ from typing import Any
 import orjson
 from prometheus_client import REGISTRY
 
-from chatmesh.web import EventSink, Request, Response, Route, Server, ServerSettings, json_response, read_body
+from chatmesh.web import (
+    EventSink,
+    Moved,
+    Request,
+    Response,
+    Route,
+    Server,
+    ServerSettings,
+    Stream,
+    json_response,
+    read_body,
+)
 
 LIMIT_SECONDS = 0.4
 """What the tests give a request to arrive."""
@@ -24,16 +35,23 @@ PATIENCE_SECONDS = 15.0
 
 
 class Held:
-    """Routes `/ok`, `/echo` (reads the body), `/slow` (until released), `/stream` (until released), `/large` and
-    `/broken`."""
+    """Routes `/ok`, `/echo` (reads the body), `/slow` (until released), `/stream` (until released), `/moved` (for the test to
+    go on with), `/large` and `/broken`."""
 
     def __init__(self) -> None:
         self.release = asyncio.Event()
         self.has_left = False
+        self.moved: list[Stream] = []
+        self.lost: list[Stream] = []
+        self.ends_streams = True
+        """When the server leaves."""
 
     async def leave(self) -> None:
         """What the server calls before it stops listening."""
         self.has_left = True
+        if self.ends_streams:
+            for stream in self.moved:
+                stream.finish()
 
     @property
     def routes(self) -> list[Route]:
@@ -43,6 +61,7 @@ class Held:
             Route("POST", "/echo", self._echo),
             Route("GET", "/slow", self._slow),
             Route("GET", "/stream", self._stream, is_stream=True),
+            Route("GET", "/moved", self._moved, is_stream=True),
             Route("GET", "/large", self._large),
             Route("GET", "/broken", self._broken),
         ]
@@ -63,6 +82,12 @@ class Held:
         await self.release.wait()
         sink.write_nowait(b"data: last\n\n")
         return sink.finish()
+
+    async def _moved(self, request: Request) -> Response:
+        stream = (await EventSink.open(request, b": open\n\n", is_last=True)).move()
+        stream.on_lost = lambda: self.lost.append(stream)
+        self.moved.append(stream)
+        raise Moved
 
     async def _large(self, _request: Request) -> Response:
         return json_response({"text": "x" * LARGE_BYTES})
@@ -152,13 +177,27 @@ class Wire:
     async def reply(self, *, has_body: bool = True) -> Reply:
         """The next answer, whole."""
         async with asyncio.timeout(PATIENCE_SECONDS):
-            head = await self._reader.readuntil(b"\r\n\r\n")
+            head = await self.head()
             status, *lines = head.decode().rstrip().split("\r\n")
             headers = {
                 name.lower(): value.strip() for name, _, value in (line.partition(":") for line in lines)
             }
             length = int(headers.get("content-length", "0")) if has_body else 0
             return Reply(int(status.split()[1]), headers, await self._reader.readexactly(length))
+
+    async def head(self) -> bytes:
+        """Of the next answer, with its empty line."""
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            return await self._reader.readuntil(b"\r\n\r\n")
+
+    async def exactly(self, count: int) -> bytes:
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            return await self._reader.readexactly(count)
+
+    async def sent(self) -> None:
+        """The server takes what was sent."""
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            await self._writer.drain()
 
     async def line(self) -> bytes:
         async with asyncio.timeout(PATIENCE_SECONDS):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from chatmesh.cli.commands import looking, mending, process, secrets, talking, watching
+from chatmesh.cli.commands import looking, measuring, mending, process, secrets, talking, watching
 from chatmesh.cli.commands.shared import lazy
 
 _EPILOG = """examples:
@@ -22,6 +22,7 @@ _EPILOG = """examples:
   chatmesh usage --by user --since 7d
   chatmesh dlq retry 7
   chatmesh doctor -c config/pod.yaml
+  chatmesh bench burst paced --quick --rounds 1      how fast a mesh is here, beside a bare server
   chatmesh natsconf --pods 2 --workers 2 --out nats
 
 exit codes: 0 done · 1 failed · 2 usage or configuration · 3 broker or pod not reachable · 4 not authorised · 5 port in use · 70 gave up
@@ -59,6 +60,7 @@ def parser() -> argparse.ArgumentParser:
     secrets.add_keyring(commands)
     secrets.add_token(commands)
     mending.add_chaos(commands)
+    measuring.add_bench(commands)
     mending.add_natsconf(commands)
     version = commands.add_parser("version", help="print the version")
     version.set_defaults(command=lazy("chatmesh.cli.settings", "version"))

@@ -34,6 +34,14 @@ def add_run(commands: Commands) -> None:
     run = commands.add_parser("run", help="run a pod, a worker, or both")
     run.add_argument("--role", choices=["pod", "worker", "all"], help="over `roles` in the configuration")
     run.add_argument("--id", metavar="NAME", help="pod and worker id (default: host name and a random part)")
+    run.add_argument(
+        "--processes",
+        type=int,
+        default=1,
+        metavar="N",
+        help="so many processes on one port, one for each core; each has an id of its own (NAME-1 to NAME-N), and a pod a "
+        "port of its own behind http.port for its metrics",
+    )
     add_settings(run)
     run.set_defaults(command=lazy("chatmesh.cli.run", "run"))
 

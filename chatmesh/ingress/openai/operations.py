@@ -39,7 +39,7 @@ CREATE_CHAT_COMPLETION = Operation(
         429: operations.ADMISSION[429],
         500: ("attempts_exhausted",),
         502: (),
-        503: ("not_ready", "broker_away", "key_missing", "storage_full", "not_accepted"),
+        503: ("not_ready", "broker_away", "key_missing", "storage_full", "not_accepted", "overloaded"),
         504: ("acceptance_unknown", "request_expired"),
     },
     [
@@ -59,6 +59,7 @@ CREATE_CHAT_COMPLETION = Operation(
     "An error without `x-should-retry: false` says that nothing was accepted, or (504) that it is safe to send it again "
     "with a retry count.",
     ERRORS,
+    example={"model": "echo", "messages": [{"role": "user", "content": "one two three"}], "stream": True},
 )
 
 LIST_MODELS = Operation(

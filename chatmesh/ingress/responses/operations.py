@@ -52,6 +52,7 @@ CREATE = Operation(
     CreateResponse,
     "Leaving stops nothing. Errors have OpenAI's shape.",
     errors=ERRORS,
+    example={"model": "echo", "input": "one two three"},
 )
 
 RETRIEVE = Operation(

@@ -40,6 +40,11 @@ POST_CHAT = Operation(
     body=PostChat,
     description="Leaving stops nothing. Errors are a sentence.",
     errors=SENTENCE,
+    example={
+        "id": "my-session",
+        "message": {"id": "m2", "role": "user", "parts": [{"type": "text", "text": "one two three"}]},
+        "model": "echo",
+    },
 )
 
 RESUME_CHAT = Operation(

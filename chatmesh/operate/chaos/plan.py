@@ -94,6 +94,8 @@ def schedule(
             step = _step(random, hand.pop(), size, at, ack_wait_seconds)
             if at < seconds and not _overlaps(steps, step):
                 steps.append(step)
+            else:
+                hand.insert(0, step.fault)  # it has not come yet
             at += random.uniform(*GAP_SECONDS)
         at = max([at, *(step.end_seconds for step in steps)]) + random.uniform(*QUIET_SECONDS)
     return steps

@@ -9,19 +9,17 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
 from chatmesh.client import Client
 from chatmesh.devbroker import find_server
-from chatmesh.devbroker.ports import free_port
 from chatmesh.errors import ChatmeshError, Exit
 from chatmesh.operate.chaos.check import Finding, Kind
-from chatmesh.operate.chaos.child import Child
-from chatmesh.operate.chaos.configured import environment, node_arguments, server_file
+from chatmesh.operate.chaos.configured import node
 from chatmesh.operate.chaos.plan import Size, Step
 from chatmesh.operate.chaos.recovery import Hit
+from chatmesh.operate.processes import Child, distinct_ports, environment, server_file
 
 START_SECONDS = 60.0
 """For everything to be up: a second or two on an idle machine, and a cluster's first election some more."""
@@ -41,7 +39,7 @@ class World:
         self.findings: list[Finding] = []
         self.skipped = 0
         self.failed_starts = 0
-        ports = iter(_distinct_ports(3 * size.servers + size.pods))
+        ports = iter(distinct_ports(3 * size.servers + size.pods))
         clients, monitors, routes = ([next(ports) for _ in range(size.servers)] for _ in range(3))
         self.servers = [f"nats://127.0.0.1:{port}" for port in clients]
         self._monitors = [f"http://127.0.0.1:{port}" for port in monitors]
@@ -54,8 +52,8 @@ class World:
         pod_ports = [next(ports) for _ in range(size.pods)]
         self.pods = [f"http://127.0.0.1:{port}" for port in pod_ports]
 
-        def node(role: str, number: int, port: int) -> Child:
-            arguments = node_arguments(
+        def member(role: str, number: int, port: int) -> Child:
+            command = node(
                 role,
                 f"{role}-{number}",
                 servers=self.servers,
@@ -63,12 +61,12 @@ class World:
                 replicas=size.servers,
                 is_fenced=is_fenced,
             )
-            return self._child(f"{role}-{number}", sys.executable, "-m", "chatmesh", *arguments)
+            return self._child(f"{role}-{number}", *command)
 
         self._members = {
             "broker": brokers,
-            "worker": [node("worker", number + 1, 0) for number in range(size.workers)],
-            "pod": [node("pod", number + 1, port) for number, port in enumerate(pod_ports)],
+            "worker": [member("worker", number + 1, 0) for number in range(size.workers)],
+            "pod": [member("pod", number + 1, port) for number, port in enumerate(pod_ports)],
         }
 
     @property
@@ -193,10 +191,3 @@ def _check_alive(child: Child) -> None:
             where=str(child.log),
             mend=child.last_words(),
         )
-
-
-def _distinct_ports(count: int) -> list[int]:
-    ports: set[int] = set()
-    while len(ports) < count:
-        ports.add(free_port())
-    return list(ports)

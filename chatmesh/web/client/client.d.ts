@@ -8,7 +8,7 @@ export interface Options {
   ticket?: (sessionId: string) => Promise<string>;
   /** Milliseconds of silence that count as a dead connection; 45,000 without it. */
   stallMs?: number;
-  /** One connection for all tabs of the origin that follow a session; true in a browser. */
+  /** One connection for all tabs of the origin, whichever sessions they follow; true in a browser. */
   share?: boolean;
   /** In the place of the global one. */
   fetch?: typeof globalThis.fetch;
@@ -186,6 +186,8 @@ export class ChatmeshError extends Error {
   readonly status: number;
   readonly code: string;
   readonly retryAfterMs: number;
+  /** Of several that were asked for at once, the one that is meant. */
+  readonly sessionId: string | null;
 }
 
 /** 128 random bits that fit into an id. */

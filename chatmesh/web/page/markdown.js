@@ -122,7 +122,7 @@ function made(token) {
   return { type: token.type, raw: token.raw, node: block(token), update: null };
 }
 
-// --- Blocks --------------------------------------------------------------------------------------------------------------
+// --- Blocks
 
 function block(token) {
   switch (token.type) {
@@ -174,7 +174,7 @@ function table({ header, rows, align }) {
   return frame;
 }
 
-// --- In a line -----------------------------------------------------------------------------------------------------------
+// --- In a line
 
 const inline = (tokens) => tokens.flatMap(piece);
 

@@ -6,7 +6,6 @@ import { followEnd } from "/page/follow.js";
 import { Key } from "/page/key.js";
 import { Models } from "/page/models.js";
 import { Pill } from "/page/pill.js";
-import { Plug } from "/page/plug.js";
 import { Sessions } from "/page/sessions.js";
 
 const ID = /^[A-Za-z0-9_-]{1,128}$/;
@@ -17,7 +16,7 @@ const byId = (id) => document.getElementById(id);
 const [log, hello, voice, chats] = ["log", "hello", "voice", "chats"].map(byId);
 const [composer, text, stopButton] = ["composer", "text", "stop"].map(byId);
 
-// --- The session: in the URL, so that a reload stays in it ----------------------------------------------------------
+// --- The session: in the URL, so that a reload stays in it
 
 const address = new URL(location.href);
 const asked = address.searchParams.get("session") ?? "";
@@ -35,11 +34,18 @@ const pill = new Pill(byId("pill"));
 const sessions = new Sessions(mesh, chats.querySelector("ul"), id);
 const conversation = new Conversation(log, byId("turn"), { stop, again, speak, change });
 const stream = session.follow({ history: true, isNew: history.state?.isNew === true });
-const plug = new Plug(byId("plug"), () => stream.cut(), () => mesh.call("/dev/worker/kill", { method: "POST" }));
+let plug = null;
+if ("development" in document.documentElement.dataset) offerPlug();
 const goToEnd = followEnd(log, composer);
 const tabs = new BroadcastChannel(`chatmesh said ${id}`); // what one tab has said the others show before it is answered
 
-// --- From the stream ------------------------------------------------------------------------------------------------
+/** Loaded in development only. */
+async function offerPlug() {
+  const { Plug } = await import("/page/plug.js");
+  plug = new Plug(byId("plug"), () => stream.cut(), () => mesh.call("/dev/worker/kill", { method: "POST" }));
+}
+
+// --- From the stream
 
 let isTold;
 const told = new Promise((resolve) => (isTold = resolve)); // the history
@@ -64,7 +70,7 @@ function chunk(body) {
   begun();
   if (isNew) askedElsewhere(turn);
   if (isEnd && turn.answer === "") speak("The answer has ended.");
-  plug.show(stream.count(body.message_id));
+  plug?.show(stream.count(body.message_id));
   greet();
 }
 
@@ -109,7 +115,7 @@ tabs.addEventListener("message", ({ data }) => {
   greet();
 });
 
-// --- Stop, and ask again ----------------------------------------------------------------------------------------------
+// --- Stop, and ask again
 
 async function stop(turn) {
   turn.note = "Stopping…";
@@ -142,7 +148,7 @@ addEventListener("keydown", (event) => {
   if (conversation.running !== null) stop(conversation.running);
 });
 
-// --- The composer ---------------------------------------------------------------------------------------------------
+// --- The composer
 
 let ready = told; // messages go out one after the other, so that they are answered in the order in which they were written
 let returned = null; // a refused turn whose words are in the composer again
@@ -198,7 +204,7 @@ const fit = CSS.supports("field-sizing", "content")
     };
 text.addEventListener("input", fit);
 
-// --- The list of chats --------------------------------------------------------------------------------------------------
+// --- The list of chats
 
 byId("open-chats").addEventListener("click", () => {
   chats.showModal();
@@ -211,7 +217,7 @@ chats.addEventListener("click", (event) => {
   if (event.target === chats) chats.close(); // the backdrop
 });
 
-// --- Begin ------------------------------------------------------------------------------------------------------------
+// --- Begin
 
 models.load().catch(fail);
 read().catch(fail);

@@ -1,12 +1,12 @@
 // Follows sessions and says on stdout what it hears: one line of JSON for each event, with the name of whoever heard it.
 //
-// Arguments: where pods are, and JSON: `{options, follow, tabs, tokens, session}`. Commands come on stdin, one JSON a line:
+// Arguments: where pods are, and JSON: `{options, follow, tabs, tokens, session, sessions}`, the last one by tab. Commands come on stdin, one JSON a line:
 // `{"tab": 0, "do": "close"}`, or `cut`, or `open` for one more.
 import { createInterface } from "node:readline";
 
 const { Chatmesh } = await import(`${process.env.CLIENT}/client.js`);
 const [base, settings] = [process.argv[2], JSON.parse(process.argv[3])];
-const { options = {}, follow = {}, tabs = 1, session: id = "s" } = settings;
+const { options = {}, follow = {}, tabs = 1, session: id = "s", sessions = [] } = settings;
 const tell = (line) => console.log(JSON.stringify(line));
 
 let asked = 0;
@@ -17,7 +17,7 @@ const streams = [];
 const tokenOf = (tab) => (settings.tokens ? { token: settings.tokens[tab] } : {});
 
 async function open(tab) {
-  const stream = (streams[tab] = new Chatmesh({ base, ...options, ...tokenOf(tab) }).session(id).follow(follow));
+  const stream = (streams[tab] = new Chatmesh({ base, ...options, ...tokenOf(tab) }).session(sessions[tab] ?? id).follow(follow));
   stream.addEventListener("link", () => tell({ tab, type: "link", isLive: stream.isLive, connects: stream.connects }));
   try {
     for await (const event of stream) {

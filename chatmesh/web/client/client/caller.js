@@ -13,11 +13,12 @@ const passesBy = (status, isRead) =>
 export class ChatmeshError extends Error {
   name = "ChatmeshError";
 
-  constructor(message, { status = 0, code = "", retryAfterMs = 0 } = {}) {
+  constructor(message, { status = 0, code = "", retryAfterMs = 0, sessionId = null } = {}) {
     super(message);
     this.status = status;
     this.code = code;
     this.retryAfterMs = retryAfterMs;
+    this.sessionId = sessionId;
   }
 }
 
@@ -101,6 +102,7 @@ function refusal(response, body) {
     status: response.status,
     code: problem?.code ?? "",
     retryAfterMs: retryAfter(response.headers.get("Retry-After")),
+    sessionId: problem?.session_id ?? null,
   });
 }
 

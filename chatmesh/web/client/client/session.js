@@ -2,9 +2,10 @@
 
 import { Answer } from "./answer.js";
 import { Caller, ChatmeshError } from "./caller.js";
+import { Opener, START, isPosition } from "./opener.js";
 import { Source } from "./source.js";
 import { Stream } from "./stream.js";
-import { SharedSource, canShare } from "./tabs.js";
+import { Tab, canShare } from "./tabs.js";
 
 const ID = /^[A-Za-z0-9_-]{1,128}$/;
 
@@ -17,6 +18,8 @@ export function randomId(prefix = "") {
 export class Chatmesh {
   #options;
   #caller;
+  #opener;
+  #tabs = new Map(); // this one among others, by what they have in common
 
   /**
    * `base`: where pods are; without it, where the page is from. `token`: a key or token, or a function that gives one.
@@ -26,10 +29,11 @@ export class Chatmesh {
   constructor(options = {}) {
     this.#options = { share: typeof document !== "undefined", ...options };
     this.#caller = new Caller(options);
+    this.#opener = new Opener(this.#caller, options);
   }
 
   session(id) {
-    return new Session(id, this.#caller, this.#options);
+    return new Session(id, this.#caller, this.#opener, (name) => this.#tab(name), this.#options);
   }
 
   /** Any other call: the body of its answer. */
@@ -47,18 +51,30 @@ export class Chatmesh {
   async *sessions({ signal } = {}) {
     for await (const page of pages(this.#caller, "/v1/sessions", signal)) yield* page.sessions;
   }
+
+  #tab(name) {
+    const known = this.#tabs.get(name);
+    if (known) return known;
+    const tab = new Tab(name, this.#opener, this.#options, () => this.#tabs.delete(name));
+    this.#tabs.set(name, tab);
+    return tab;
+  }
 }
 
 export class Session {
   #path;
   #caller;
+  #opener;
+  #tab;
   #options;
 
-  constructor(id, caller, options) {
+  constructor(id, caller, opener, tab, options) {
     if (!ID.test(id)) throw new TypeError("A session's id is 1 to 128 of A-Z, a-z, 0-9, _ and -.");
     this.id = id;
     this.#path = `/v1/sessions/${id}`;
     this.#caller = caller;
+    this.#opener = opener;
+    this.#tab = tab;
     this.#options = options;
   }
 
@@ -77,8 +93,7 @@ export class Session {
 
   /** The answer to a message that was sent, from its beginning. */
   answer(messageId) {
-    const beginning = { message_id: messageId };
-    return new Answer(this, messageId, this.#reader(beginning));
+    return new Answer(this, messageId, this.#reader("", messageId));
   }
 
   /**
@@ -87,8 +102,7 @@ export class Session {
    * said anything yet, so there is no history to ask for.
    */
   follow({ from, position, history = false, isNew = false, share = this.#options.share } = {}) {
-    const beginning = from === "start" || history ? { from: "start" } : {};
-    return new Stream(this.#reader(beginning), { position, history, isNew, isShared: share && canShare() });
+    return new Stream(this.#reader(from === START || history ? START : ""), { position, history, isNew, isShared: share && canShare() });
   }
 
   /** Everything said so far, and the position behind it; null where nobody has said anything yet. */
@@ -122,50 +136,42 @@ export class Session {
     return this.#caller.json(this.#path, { ...options, method: "DELETE" });
   }
 
-  #reader(beginning) {
-    const open = (start) => (position, signal) => this.#open(start, position, signal);
-    const alone = (position, on) => new Source(open(beginning), position, on, this.#options);
+  /** `beginning`: the place to begin where there is no position. */
+  #reader(beginning, messageId) {
+    const alone = (place, on, id) => {
+      const open = (position, signal) => this.#opener.one(this.id, position ?? place, signal, id);
+      return new Source(open, isPosition(place) ? place : null, on, this.#options);
+    };
     return {
-      alone,
-      share: (position, on) => new Elected(this.#channelName(beginning), alone, position, on, this.#options),
-      message: (id, on) => new Source(open({ message_id: id }), null, on, this.#options),
+      alone: (position, on) => alone(position ?? beginning, on, messageId),
+      share: (position, on) => new Elected(this.#sharedTab(), this.id, position ?? beginning, alone, on),
+      message: (id, on) => alone("", on, id),
       history: () => this.history(),
     };
   }
 
-  async #open(beginning, position, signal) {
-    const { ticket } = this.#options;
-    const query = new URLSearchParams(beginning);
-    if (position !== null) query.delete("from"); // a position says where
-    if (ticket) query.set("ticket", await ticket(this.id));
-    const headers = { Accept: "text/event-stream" };
-    if (position !== null) headers["Last-Event-ID"] = position;
-    const address = query.size ? `${this.#path}/events?${query}` : `${this.#path}/events`;
-    return this.#caller.fetch(address, { headers, signal, isAnonymous: Boolean(ticket) });
-  }
-
-  /** The same for tabs that may hear each other: of the same address, session and caller. Null: nobody may. */
-  async #channelName(beginning) {
+  /** This tab among those that may hear each other: of the same address and caller. Null: nobody may. */
+  async #sharedTab() {
     const token = await this.#caller.token();
     const who = token === "" ? "" : await fingerprint(token);
     // The number is that of what tabs say to each other: a tab may be older than the server's last update.
-    return who === null ? null : `chatmesh 1 ${this.#caller.base}${this.#path} ${beginning.from ?? ""} ${who}`;
+    return who === null ? null : this.#tab(`chatmesh 2 ${this.#caller.base} ${who}`);
   }
 }
 
-/** A SharedSource whose name is known later, or a Source of its own where it has none. */
+/** A line of a tab that is known later, or a Source of its own where there is none. */
 class Elected {
   #source = null;
   #isClosed = false;
 
-  constructor(name, alone, position, on, options) {
-    this.#begin(name, alone, position, on, options);
+  constructor(tab, session, place, alone, on) {
+    this.#begin(tab, session, place, alone, on);
   }
 
-  async #begin(name, alone, position, on, options) {
-    const known = await name.catch(() => null);
+  async #begin(tab, session, place, alone, on) {
+    const known = await tab.catch(() => null);
     if (this.#isClosed) return;
-    this.#source = known === null ? alone(position, on) : new SharedSource(known, alone, position, on, options);
+    this.#source = known === null ? alone(place, on) : known.line(session, place, alone, on);
   }
 
   cut() {

@@ -11,7 +11,8 @@ export const STALL_MS = 45_000; // three keep-alives: what is silent for longer 
 
 /**
  * `open(position, signal)` gives a Response. `on` has `event(raw)`, which may return a promise to wait for, `link(isUp)`,
- * `sign()` for each sign of life, and `end(error)`: no more will come, null where all was said.
+ * `sign()` for each sign of life, `away(times)`, if it is there, where a pod says that it can't serve this now, so many times
+ * in a row, and `end(error)`: no more will come, null where all was said.
  */
 export class Source {
   #open;
@@ -107,7 +108,9 @@ export class Source {
         await this.#on.event(event);
       }
     }
-    if (!parser.hasId) this.#failures += 1; // it can't be served now
+    if (parser.hasId) return;
+    this.#failures += 1; // it can't be served now
+    this.#on.away?.(this.#failures);
   }
 
   #settle() {

@@ -70,7 +70,7 @@ export class Stream extends EventTarget {
     this.#show(false);
   }
 
-  // --- In --------------------------------------------------------------------------------------------------------------
+  // --- In
 
   #open() {
     if (this.#isClosed) return;
@@ -114,7 +114,7 @@ export class Stream extends EventTarget {
     this.dispatchEvent(new Event("link"));
   }
 
-  // --- Out -------------------------------------------------------------------------------------------------------------
+  // --- Out
 
   async *#events() {
     try {

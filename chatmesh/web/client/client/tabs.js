@@ -1,239 +1,145 @@
-// One connection for all tabs of an origin that read the same session: the tab that holds the lock reads, and tells the
+// One connection for all tabs of an origin, whichever sessions they show: the tab that holds the lock reads, and tells the
 // others over a BroadcastChannel.
 //
-// A tab joins where the leader knows its position: what came behind it is told at once, the rest as it comes. One that the
-// leader can't place, that hears nothing, or that missed something reads by itself and asks again later. Positions decide, so
-// nothing is skipped and nothing comes twice, whoever reads.
+// A stream joins where the leader knows its position, or reads nothing of its session yet: what came behind is told at once,
+// the rest as it comes. One that the leader can't place, that hears nothing, or that missed something reads by itself and asks
+// again later. Positions decide, so nothing is skipped and nothing comes twice, whoever reads.
 
+import { Leader } from "./leader.js";
+import { Line, randomName } from "./line.js";
 import { STALL_MS } from "./source.js";
 
-const HELLO_MS = 1500; // for the leader's answer; one's own connection costs nothing but itself
-const BEAT_MS = 5000; // the leader's; and between two tries to join, while one reads by oneself
-const MOST_EVENTS = 4096;
-const MOST_GUESTS = 64;
+const BEAT_MS = 5000; // the leader's, and between two tries to join
+const IDLE_MS = 100; // a page that goes from one session to the next is not gone
 
 /** Whether this browser can. Locks are missing on plain http, away from localhost. */
 export const canShare = () =>
   typeof BroadcastChannel === "function" && typeof globalThis.navigator?.locks?.request === "function";
 
-/** What the leader has heard, as far back as it is kept. */
-class Log {
-  #events = [];
-
-  constructor(start) {
-    this.start = start;
-  }
-
-  add(event) {
-    this.#events.push(event);
-    if (this.#events.length < 2 * MOST_EVENTS) return;
-    const gone = this.#events.splice(0, MOST_EVENTS).findLast((each) => each.hasOwnId);
-    this.start = gone?.id ?? this.start;
-  }
-
-  /** What came behind a position; undefined where it is not known. */
-  behind(position) {
-    return position === this.start ? [...this.#events] : behind(this.#events, position);
-  }
-}
-
-function behind(events, position) {
-  const index = events.findLastIndex((event) => event.hasOwnId && event.id === position);
-  return index < 0 ? undefined : events.slice(index + 1);
-}
-
-/** As a Source: `connect(position, on)` makes one for the tab that reads. Roles: seeking, alone, follower, leader. */
-export class SharedSource {
-  #connect;
-  #on;
-  #position;
+/** A tab among those of its origin that read the same server as the same caller. */
+export class Tab {
+  #name;
+  #opener;
+  #options;
   #stallMs;
-  #me = Math.random().toString(36).slice(2);
-  #role = "seeking";
-  #source = null;
-  #isUp = false;
+  #onIdle;
+  #me = randomName();
+  #lines = new Set();
+  #leader = null; // the leader's part, if this tab has it
   #channel;
   #over = new AbortController();
-  #resign = null;
-  #log = null;
-  #guests = []; // tabs whose position the leader has not seen yet
-  #seq = 0;
-  #leader = null;
+  #isHere; // kept once the others can tell when this tab is gone
+  #canHear = true;
   #heardAt = Date.now();
-  #beatAt = 0;
-  #patience;
   #watch;
 
-  constructor(name, connect, position, on, { stallMs = STALL_MS } = {}) {
-    this.#connect = connect;
-    this.#position = position;
-    this.#on = on;
-    this.#stallMs = stallMs;
+  /** `onIdle`: it is closed, and was asked for no line for a while. */
+  constructor(name, opener, options, onIdle) {
+    this.#name = name;
+    this.#opener = opener;
+    this.#options = options;
+    this.#stallMs = options.stallMs ?? STALL_MS;
+    this.#onIdle = onIdle;
     this.#channel = new BroadcastChannel(name);
     this.#channel.onmessage = ({ data }) => this.#hear(data);
     this.#watch = setInterval(() => this.#look(), BEAT_MS);
-    navigator.locks
-      .request(name, { signal: this.#over.signal }, () => this.#lead())
-      .catch((error) => error.name === "AbortError" || this.#readAlone());
-    this.#ask();
+    this.#isHere = new Promise((resolve) => this.#lock(`${name} ${this.#me}`, resolve));
+    this.#isHere.then(() => this.#lock(name, () => this.#lead()));
   }
 
-  get role() {
-    return this.#role;
+  /** As a Source: `alone(place, on)` makes one where this can't be. */
+  line(session, place, alone, on) {
+    const line = new Line(this, session, place, alone, on);
+    this.#lines.add(line);
+    this.#isHere.then(() => (this.#canHear ? line.seek() : line.readAlone()));
+    return line;
   }
 
-  /** Breaks the connection, whichever tab has it. */
+  ask({ id: line, session, place }) {
+    const hello = { type: "hello", line, session, place };
+    if (this.#leader) this.#leader.greet({ ...hello, from: this.#me });
+    else this.#say(hello);
+  }
+
+  leave(line) {
+    this.#lines.delete(line);
+    const bye = { type: "bye", line: line.id, session: line.session };
+    if (this.#leader) this.#leader.part(bye);
+    else this.#say(bye);
+    if (!this.#lines.size) setTimeout(() => this.#rest(), IDLE_MS);
+  }
+
   cut() {
-    if (this.#source) this.#source.cut();
+    if (this.#leader) this.#leader.cut();
     else this.#say({ type: "cut" });
   }
 
   wake() {
-    this.#source?.wake();
+    this.#leader?.wake();
   }
 
-  close() {
-    if (this.#role === "closed") return;
-    this.#role = "closed";
+  #rest() {
+    if (this.#lines.size || this.#over.signal.aborted) return;
     clearInterval(this.#watch);
-    clearTimeout(this.#patience);
-    this.#source?.close();
+    this.#leader?.close();
     this.#over.abort();
-    this.#resign?.();
     this.#channel.close();
+    this.#onIdle();
   }
 
-  // --- The one that reads -----------------------------------------------------------------------------------------------
-
-  #lead() {
-    if (this.#role === "closed") return undefined;
-    this.#log = new Log(this.#position);
-    this.#seq = 0;
-    this.#become("leader");
-    this.#source ??= this.#read();
-    this.#say({ type: "leader" });
-    return new Promise((resolve) => (this.#resign = resolve));
-  }
-
-  #readAlone() {
-    if (this.#role === "closed" || this.#role === "leader") return;
-    this.#become("alone");
-    this.#source ??= this.#read();
-  }
-
-  #read() {
-    return this.#connect(this.#position, {
-      event: (event) => this.#heard(event),
-      link: (isUp) => this.#show(isUp),
-      sign: () => this.#beat(),
-      end: (error) => {
-        this.close(); // the next tab asks for itself
-        this.#on.end(error);
-      },
+  /** Calls once it has the lock, which is kept to the end of this tab. */
+  #lock(name, call) {
+    const { signal } = this.#over;
+    const hold = () => {
+      call();
+      return new Promise((resolve) => signal.addEventListener("abort", resolve, { once: true }));
+    };
+    navigator.locks.request(name, { signal }, hold).catch((error) => {
+      if (error.name === "AbortError") return;
+      this.#canHear = false;
+      call();
     });
   }
 
-  #heard(event) {
-    if (this.#role !== "leader") return this.#give(event);
-    this.#seq += 1;
-    this.#log.add(event);
-    this.#say({ type: "event", seq: this.#seq, event });
-    this.#beatAt = Date.now();
-    this.#guests = this.#guests.filter((guest) => !this.#welcome(guest));
-    this.#give(event);
-    return undefined; // nobody waits for a tab that is slow
-  }
-
-  #show(isUp) {
-    this.#isUp = isUp;
-    if (this.#role === "leader") this.#say({ type: "link", isUp });
-    this.#on.link(isUp);
-  }
-
-  #beat() {
-    if (this.#role !== "leader" || Date.now() - this.#beatAt < BEAT_MS) return;
-    this.#beatAt = Date.now();
-    this.#say({ type: "beat" });
-  }
-
-  /** False: its position may still come. */
-  #welcome({ from, position }) {
-    const events = this.#log.behind(position);
-    if (events === undefined) return false;
-    this.#say({ type: "welcome", to: from, position, seq: this.#seq, isUp: this.#isUp, events });
-    return true;
-  }
-
-  // --- Those that are told ----------------------------------------------------------------------------------------------
-
-  #hear(message) {
-    if (this.#role === "leader") {
-      if (message.type === "cut") this.#source.cut();
-      else if (message.type === "hello" && !this.#welcome(message))
-        this.#guests = [...this.#guests.slice(-MOST_GUESTS), message];
-      return;
-    }
-    if (this.#role === "closed") return;
-    if (message.from === this.#leader) this.#heardAt = Date.now();
-    if (message.type === "leader") this.#seek();
-    else if (message.type === "welcome" && message.to === this.#me) this.#join(message);
-    else if (this.#role === "follower" && message.from === this.#leader) this.#follow(message);
-  }
-
-  #follow({ type, seq, event, isUp }) {
-    if (type === "link") return this.#show(isUp);
-    if (type !== "event" || seq <= this.#seq) return undefined;
-    if (seq !== this.#seq + 1) return this.#seek();
-    this.#seq = seq;
-    return void this.#give(event);
-  }
-
-  #join({ from, position, seq, isUp, events }) {
-    // One that read by itself meanwhile has some of it.
-    const rest = position === this.#position ? events : behind(events, this.#position);
-    if (this.#role === "follower" || rest === undefined) return;
-    this.#source?.close();
-    this.#source = null;
-    this.#become("follower");
-    this.#leader = from;
-    this.#seq = seq;
-    this.#heardAt = Date.now();
-    for (const event of rest) this.#give(event);
-    this.#show(isUp);
-  }
-
-  /** Looks for a leader anew; without an answer it reads by itself. */
-  #seek() {
-    if (this.#role === "follower") this.#become("seeking");
-    this.#ask();
-  }
-
-  #ask() {
-    if (this.#role === "leader" || this.#role === "closed") return;
-    this.#say({ type: "hello", position: this.#position });
-    clearTimeout(this.#patience);
-    if (this.#role === "seeking") this.#patience = setTimeout(() => this.#readAlone(), HELLO_MS);
+  #lead() {
+    if (!this.#canHear || this.#over.signal.aborted) return;
+    const watch = (tab, gone) => {
+      const { signal } = this.#over;
+      if (tab !== this.#me) navigator.locks.request(`${this.#name} ${tab}`, { signal }, gone).catch(() => {});
+    };
+    this.#leader = new Leader(this.#opener, (message) => this.#tell(message), watch, this.#options);
+    this.#say({ type: "leader" });
+    for (const line of this.#lines) line.seek();
   }
 
   #look() {
-    const isLost = this.#role === "follower" && Date.now() - this.#heardAt > this.#stallMs + BEAT_MS;
-    if (isLost) this.#seek();
-    else if (this.#role === "alone") this.#ask();
+    const isLost = !this.#leader && Date.now() - this.#heardAt > this.#stallMs + BEAT_MS;
+    for (const line of this.#lines) line.look(isLost);
   }
 
-  // --- Both -------------------------------------------------------------------------------------------------------------
-
-  #give(event) {
-    if (event.hasOwnId) this.#position = event.id;
-    return this.#on.event(event);
+  #hear(message) {
+    const { type } = message;
+    if (this.#leader) {
+      if (type === "cut") this.#leader.cut();
+      else if (type === "hello") this.#leader.greet(message);
+      else if (type === "bye") this.#leader.part(message);
+      return;
+    }
+    if (type === "hello" || type === "bye" || type === "cut") return;
+    this.#heardAt = Date.now();
+    for (const line of this.#lines) {
+      if (type === "leader") line.seek();
+      else line.hear(message);
+    }
   }
 
-  #become(role) {
-    clearTimeout(this.#patience);
-    this.#role = role;
+  /** To the lines of all tabs. */
+  #tell(message) {
+    this.#say(message);
+    for (const line of [...this.#lines]) line.hear({ ...message, from: this.#me });
   }
 
   #say(message) {
-    this.#channel.postMessage({ ...message, from: this.#me });
+    if (!this.#over.signal.aborted) this.#channel.postMessage({ ...message, from: this.#me });
   }
 }

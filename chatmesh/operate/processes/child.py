@@ -35,6 +35,11 @@ class Child:
         return None if self._process is None else self._process.returncode
 
     @property
+    def pid(self) -> int | None:
+        """None while it does not run."""
+        return self._process.pid if self._process is not None and self.is_running else None
+
+    @property
     def is_running(self) -> bool:
         return self._process is not None and self._process.returncode is None
 

@@ -8,11 +8,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chatmesh.kernel import rates
-from chatmesh.kernel.rates import Rates
+from chatmesh.kernel import token_buckets
+from chatmesh.kernel.token_buckets import TokenBuckets
 
 
-def allowed(bucket: Rates, key: str, now: float) -> bool:
+def allowed(bucket: TokenBuckets, key: str, now: float) -> bool:
     if bucket.wait_seconds(key, now):
         return False
     bucket.take(key, now)
@@ -20,7 +20,7 @@ def allowed(bucket: Rates, key: str, now: float) -> bool:
 
 
 def test_a_minutes_worth_may_come_at_once_and_then_one_every_so_often() -> None:
-    bucket = Rates(6)
+    bucket = TokenBuckets(6)
     assert [allowed(bucket, "a", 100.0) for _ in range(8)] == [True] * 6 + [False] * 2
     assert bucket.wait_seconds("a", 100.0) == pytest.approx(10)
     assert bucket.wait_seconds("a", 104.0) == pytest.approx(6)
@@ -29,14 +29,14 @@ def test_a_minutes_worth_may_come_at_once_and_then_one_every_so_often() -> None:
 
 
 def test_one_who_asks_too_often_costs_nobody_else_anything() -> None:
-    bucket = Rates(1)
+    bucket = TokenBuckets(1)
     assert allowed(bucket, "a", 0.0)
     assert not allowed(bucket, "a", 0.0)
     assert allowed(bucket, "b", 0.0)
 
 
 def test_what_was_not_done_after_all_counts_for_nothing() -> None:
-    bucket = Rates(2)
+    bucket = TokenBuckets(2)
     bucket.give_back("a", 0.0)
     bucket.take("a", 0.0)
     bucket.give_back("a", 0.0)
@@ -48,7 +48,7 @@ def test_what_was_not_done_after_all_counts_for_nothing() -> None:
     pauses=st.lists(st.floats(0, 100, allow_nan=False), min_size=1, max_size=200),
 )
 def test_no_span_of_time_has_more_than_its_share(per_minute: int, pauses: list[float]) -> None:
-    bucket, now, taken = Rates(per_minute), 0.0, []
+    bucket, now, taken = TokenBuckets(per_minute), 0.0, []
     for pause in pauses:
         now += pause
         if allowed(bucket, "a", now):
@@ -61,12 +61,12 @@ def test_no_span_of_time_has_more_than_its_share(per_minute: int, pauses: list[f
 def test_those_that_are_quiet_are_forgotten_and_a_flood_of_names_has_a_bound(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    bucket = Rates(60)
+    bucket = TokenBuckets(60)
     for number in range(1000):
         bucket.take(str(number), now=number * 10.0)
     assert len(bucket) < 10
-    flood = Rates(60)
-    monkeypatch.setattr(rates, "MAX_KEPT", 100)
+    flood = TokenBuckets(60)
+    monkeypatch.setattr(token_buckets, "MAX_KEPT", 100)
     for number in range(1000):
         flood.take(str(number), now=0.0)
     assert len(flood) <= 101

@@ -8,7 +8,7 @@ MAX_KEPT = 100_000
 """Buckets; about 200 bytes each. Past it those that were not used longest are forgotten, which fills them."""
 
 
-class Rates:
+class TokenBuckets:
     """`per_minute` at once, and again evenly over a minute. `now` is in seconds of any clock that does not go back."""
 
     def __init__(self, per_minute: int) -> None:

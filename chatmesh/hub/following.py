@@ -1,0 +1,266 @@
+"""A reader's way from its opening to its end: replay, hand-over to live, and again whenever it fell behind.
+
+A reader needs a task only while it reads from the transcript. Who is live is called by the channel and waits for nothing, so
+ten thousand people who say nothing have no task, no coroutine and no frame.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+
+from chatmesh.broker import Ownership, Records, Transcript
+from chatmesh.errors import BrokerError
+from chatmesh.hub.channel import Channel
+from chatmesh.hub.hub import Hub
+from chatmesh.hub.reader import Reader, nobody
+from chatmesh.hub.resume import Start, Verdict, is_end, judge
+from chatmesh.hub.wires import Native, Wire
+from chatmesh.protocol.callers import Caller
+from chatmesh.protocol.positions import Position
+from chatmesh.protocol.tokens import Token
+from chatmesh.telemetry import get_logger
+from chatmesh.web import Sink, at_expiry
+
+log = get_logger("hub")
+
+READ_SECONDS = 5.0
+PAGE_RECORDS = 64
+PAGE_BYTES = 256 * 1024
+"""A slow reader holds its page until it has taken it, for as long as it takes a little."""
+
+AGAIN_SECONDS = (0.02, 1.0)
+"""Between reads while the transcript lags behind what was heard live (another replica answers), or the broker is away."""
+
+Hold = Callable[[Token], Awaitable[None]]
+Release = Callable[[Token], None]
+
+
+class Following:
+    """One reader on its way. `seq`: where the transcript is read on from. `start` is there until it has begun; `task`: what
+    reads for it just now, where it has no handler; `turn`: of the readers of one connection, one reads at a time."""
+
+    __slots__ = (
+        "_on_stop",
+        "began",
+        "channel",
+        "expiry",
+        "is_ended",
+        "reader",
+        "seq",
+        "start",
+        "task",
+        "turn",
+    )
+
+    def __init__(
+        self, channel: Channel, reader: Reader, start: Start, on_stop: Callable[[Following], None]
+    ) -> None:
+        self.channel = channel
+        self.reader = reader
+        self.start: Start | None = start
+        self.seq = start.read_seq
+        self.began = time.monotonic()
+        self.expiry: asyncio.TimerHandle | None = None
+        self.task: asyncio.Task[None] | None = None
+        self.turn: asyncio.Lock | None = None
+        self.is_ended = False
+        self._on_stop = on_stop
+
+    @property
+    def is_over(self) -> bool:
+        return self.reader.is_finished or self.reader.sink.is_closed
+
+    def stopped(self) -> None:
+        """Its reader is not live any more, is finished, or its client is gone."""
+        self._on_stop(self)
+
+
+class Follower:
+    """What every way takes. `hold` and `release` tell the registry."""
+
+    def __init__(
+        self, hub: Hub, transcript: Transcript, ownership: Ownership, *, hold: Hold, release: Release
+    ) -> None:
+        self._hub = hub
+        self._transcript = transcript
+        self._ownership = ownership
+        self._hold = hold
+        self._release = release
+
+    def enter(
+        self,
+        sink: Sink,
+        wire: Wire,
+        caller: Caller,
+        session_id: Token,
+        message_id: Token | None,
+        start: Start,
+        on_stop: Callable[[Following], None],
+        *,
+        is_further: bool = False,
+    ) -> Following:
+        """A reader is here, perhaps a further one on its connection. To be advanced until it is over, whenever it is not live; then it has to `leave`. `on_stop` says
+        that one of it may be due, often for nothing, and from within a channel's loop: it must only signal."""
+        hub = self._hub
+        reader = Reader(
+            sink,
+            wire,
+            start.position,
+            message_id=message_id,
+            max_buffer_bytes=hub.settings.max_buffer_bytes,
+            caller=caller if self._ownership.is_on else None,
+            is_further=is_further,
+        )
+        channel = hub.enter(session_id, wire.scope if isinstance(wire, Native) else None)
+        following = Following(channel, reader, start, on_stop)
+        following.expiry = at_expiry(caller, lambda: reader.leave("token_expired"))
+        reader.on_stop = following.stopped
+        hub.add(reader)
+        return following
+
+    def leave(self, following: Following) -> None:
+        """Once."""
+        channel, reader = following.channel, following.reader
+        following.is_ended = True
+        reader.on_stop = nobody
+        if following.expiry is not None:
+            following.expiry.cancel()
+        channel.detach(reader)
+        self._hub.remove(reader)
+        self._hub.leave(channel)
+        if following.start is None:
+            self._release(channel.session_id)
+        log.info(
+            "hub.stream",
+            session_id=channel.session_id,
+            message_id=reader.message_id,
+            offset=reader.offset,
+            is_finished=reader.is_finished,
+            latency_ms=round((time.monotonic() - following.began) * 1000),
+        )
+
+    async def advance(self, following: Following) -> None:
+        """From its beginning, or from where it fell behind, until its reader is live or it is over."""
+        channel, reader, start = following.channel, following.reader, following.start
+        if start is not None:
+            following.start = None
+            channel.floor = max(channel.floor, start.floor)
+            await self._hold(channel.session_id)
+            if start.reset is not None:
+                reader.restart(start.reset)
+        else:
+            await self._wait_room(reader)
+            # Live records were taken whole, so what comes next lies behind the last one.
+            following.seq = max(following.seq, reader.seq + 1)
+        is_claimed = start is not None and start.is_claimed
+        following.seq = await self._catch_up(channel, reader, following.seq, is_claimed=is_claimed)
+        claim = start.claim if start is not None else None
+        if claim is not None and reader.is_live and not reader.has_seen_end(claim):
+            # Its rest is to come; if all of it is lost on its way, silence shows it.
+            channel.expect(time.monotonic(), claim.claim.message_id)
+
+    async def _catch_up(self, channel: Channel, reader: Reader, seq: int, *, is_claimed: bool) -> int:
+        """Feeds the reader from the transcript until it is live or finished. Returns the sequence to read on from."""
+        pause, most = AGAIN_SECONDS
+        while not reader.is_finished and not reader.sink.is_closed:
+            # Stored before it was shown: everything heard of by now is in the page, if no other replica lags.
+            mark, mark_seq = channel.heard, channel.heard_seq
+            try:
+                page = await self._transcript.page(
+                    channel.session_id,
+                    message_id=reader.message_id,
+                    seq=seq,
+                    limit=PAGE_RECORDS,
+                    seconds=READ_SECONDS,
+                    floor=channel.floor,
+                    max_bytes=PAGE_BYTES,
+                )
+                # Behind the page: what it holds of another's session came after that one's card.
+                if not await self._may_have(channel, reader, page):
+                    reader.turn_away()
+                    return seq
+                if is_claimed:
+                    verdict = judge(
+                        Position(reader.offset, reader.index, reader.seq),
+                        page.records[0] if page.records else None,
+                        is_filtered=reader.message_id is not None,
+                    )
+                    again = await self._settle(channel, reader, verdict)
+                    is_claimed = False
+                    if again is not None:
+                        seq = again
+                        continue
+            except BrokerError:
+                pause = await _sleep(pause, most)
+                continue
+            for record in page.records:
+                # Another session on the same connection may have filled it meanwhile.
+                await self._wait_room(reader)
+                if not reader.feed(record):
+                    return page.next_seq
+                # After each one: a page of them is more than may wait.
+                await self._wait_room(reader)
+            seq = page.next_seq
+            if page.more:
+                continue
+            if page.records and page.records[-1].final is None:
+                channel.activate()
+            is_doubtful = mark > reader.offset and channel.is_doubtful
+            if is_doubtful and not await self._is_stored(channel.session_id, mark, mark_seq):
+                channel.doubt(mark, time.monotonic())
+                continue
+            is_marked = reader.message_id is not None and mark > reader.offset
+            read_to, read_seq = (mark, mark_seq) if is_marked else (reader.offset, seq - 1)
+            if channel.attach(reader, read_to, read_seq):
+                return seq
+            pause = await _sleep(pause, most)
+        return seq
+
+    async def _may_have(self, channel: Channel, reader: Reader, page: Records) -> bool:
+        """Whether the page, if there is anything in it, is of a session that the reader's caller may see. Raises BrokerError."""
+        if reader.caller is None or not (page.records or reader.is_asked):
+            return True
+        if not await self._ownership.is_theirs(reader.caller, channel.session_id):
+            return False
+        reader.pass_check()
+        return True
+
+    async def _is_stored(self, session_id: Token, offset: int, seq: int) -> bool:
+        """Whether what was heard of is in the transcript where it said. It may be nobody's, and waited for in vain."""
+        try:
+            page = await self._transcript.page(session_id, seq=seq, limit=1, seconds=READ_SECONDS)
+        except BrokerError:
+            return False
+        return bool(page.records) and page.records[0].offset == offset
+
+    async def _settle(self, channel: Channel, reader: Reader, verdict: Verdict) -> int | None:
+        """What a verdict means for the stream: None to go on with the page, or the sequence to read from instead."""
+        if verdict is Verdict.UNSEEN:
+            is_known = await self._is_at_the_end(channel.session_id, reader)
+            verdict = Verdict.EXACT if is_known else Verdict.UNKNOWN
+        if verdict is Verdict.EXACT:
+            return None
+        reader.restart("position_unknown" if verdict is Verdict.UNKNOWN else "position_expired")
+        return 1
+
+    async def _is_at_the_end(self, session_id: Token, reader: Reader) -> bool:
+        held = (await self._transcript.session(session_id, seconds=READ_SECONDS)).claim
+        if held is None:
+            return False
+        last = await self._transcript.last_record(session_id, held.claim.message_id, seconds=READ_SECONDS)
+        position = Position(reader.offset, reader.index, reader.seq)
+        return is_end(position, held, last, is_filtered=reader.message_id is not None)
+
+    async def _wait_room(self, reader: Reader) -> None:
+        """Until the client has taken what waits for it. The server cuts one that takes nothing for too long."""
+        pause, most = AGAIN_SECONDS
+        while not reader.has_room and not reader.sink.is_closed and not reader.is_finished:
+            pause = await _sleep(pause, most / 4)
+
+
+async def _sleep(pause: float, most: float) -> float:
+    """Waits, and returns how long to wait the next time."""
+    await asyncio.sleep(pause)
+    return min(2 * pause, most)
