@@ -80,7 +80,7 @@ def worker_tree(process: Process, worker_id: Token) -> list[Child]:
         max_attempts=config.worker.max_attempts,
         tracing=process.tracing,
     )
-    turns = Turns(claims, broker, answers, router, generations, age, process.tracing)
+    turns = Turns(claims, broker, answers, router, generations, sweep, age, process.tracing)
     stops = StopListener(broker, generations, sweep, default_model=catalogue.default)
     leases = Leases(config.worker.ack_wait_seconds, broker.lease_book, identity)
     overdue = Overdue(broker, age, on_found=lambda: puller.kick())  # noqa: PLW0108 - it is made below

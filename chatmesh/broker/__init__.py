@@ -24,11 +24,13 @@ from chatmesh.broker.requests import Queued, RequestQueue
 from chatmesh.broker.retries import Retries
 from chatmesh.broker.ring_file import RingFile
 from chatmesh.broker.sessions import SessionRow, Sessions
+from chatmesh.broker.states import BLANK, HeldClaim, MessageState, Records, SessionState
 from chatmesh.broker.streams import CONSUMER, REQUESTS, ConsumerSpec, StreamSettings
-from chatmesh.broker.transcript import HeldClaim, MessageState, Records, SessionState, Transcript
+from chatmesh.broker.transcript import Transcript
 from chatmesh.broker.vault import Opened, Vault
 
 __all__ = [
+    "BLANK",
     "CONSUMER",
     "REQUESTS",
     "Address",

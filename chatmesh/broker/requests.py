@@ -55,12 +55,13 @@ class RequestQueue:
         only_if_free: bool,
         seconds: float,
         again: bool = False,
+        is_new: bool = False,
         traceparent: str = "",
     ) -> PubAck:
         """Stores the request, sealed with `key`; returns JetStream's acknowledgement (`duplicate`: its id was there already).
 
         `again`: JetStream remembers the id, but its request is gone (erased with its session), so this one is another.
-        `only_if_free` stores it only while nothing of the session is queued or running, else FencedError. Errors as in
+        `is_new`: nothing of its session was stored a moment ago. `only_if_free` stores it only while nothing of the session is queued or running, else FencedError. Errors as in
         `Publisher.publish`.
         """
         home = await self._homes.begin(request.session_id, seconds=seconds)
@@ -71,6 +72,8 @@ class RequestQueue:
         )
         if again:
             message_headers[headers.MSG_ID] += f":{request.correlation_id}"
+        if is_new:
+            message_headers[headers.NEW] = "1"
         if only_if_free:
             message_headers[headers.EXPECTED_SUBJECT_SEQUENCE] = "0"
         return await self._publisher.publish(

@@ -9,13 +9,13 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator, Sequence
-from dataclasses import dataclass
 
 from chatmesh.broker.direct_get import PAGE_BYTES, DirectGet, Page, Stored
 from chatmesh.broker.homes import Home, Homes
 from chatmesh.broker.layout import Part
 from chatmesh.broker.publisher import Done, Publisher
 from chatmesh.broker.sparse import sparse_page
+from chatmesh.broker.states import HeldClaim, MessageState, Records, SessionState
 from chatmesh.broker.streams import TRANSCRIPT
 from chatmesh.broker.vault import Vault
 from chatmesh.errors import BrokerUnreachableError, FencedError, ProtocolError
@@ -30,60 +30,6 @@ PAGE_RECORDS = 256
 
 LAG_SECONDS = 0.01
 """Before a replica is asked again that has not stored yet what another one has acknowledged: 1 to 20 ms as a rule."""
-
-
-@dataclass(frozen=True, slots=True)
-class HeldClaim:
-    """A claim as stored; `token` is its stream sequence, the fence of what is written under it."""
-
-    claim: Claim
-    token: int
-
-    @property
-    def first(self) -> int:
-        """The sequence of the message's first claim: its records lie behind it."""
-        return self.claim.first or self.token
-
-
-@dataclass(frozen=True, slots=True)
-class Records:
-    """A page of records, where to read on, and whether there is more."""
-
-    records: list[Record]
-    next_seq: int
-    more: bool
-
-
-@dataclass(frozen=True, slots=True)
-class MessageState:
-    """How far a message has got, and who has its session: the last of each, or None. `is_stopped`: somebody asked for
-    its end, whether that was seen or not."""
-
-    claim: HeldClaim | None
-    record: Record | None
-    is_stopped: bool
-    erasure: Erasure | None
-
-    @property
-    def shown(self) -> Record | None:
-        """The last record, as far as readers may see it."""
-        is_erased = (
-            self.record is not None and self.erasure is not None and self.record.token < self.erasure.seq
-        )
-        return None if is_erased else self.record
-
-
-@dataclass(frozen=True, slots=True)
-class SessionState:
-    """Who has the session, as far as it was not erased since; and what was erased."""
-
-    claim: HeldClaim | None
-    erasure: Erasure | None
-
-    @property
-    def floor(self) -> int:
-        """Records under claims up to this sequence are erased."""
-        return self.erasure.seq if self.erasure is not None else 0
 
 
 class Transcript:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from chatmesh.broker import Queued, RequestQueue, Transcript
+from chatmesh.broker import MessageState, Queued, RequestQueue, Transcript
 from chatmesh.errors import (
     BrokerError,
     BrokerUnreachableError,
@@ -81,7 +81,8 @@ class Intake:
         """Returns once JetStream has the message, sealed with `key`, which is of that trace from then on. `may_be_known`: its id came from the client, so it may have been sent
         before, minutes or days ago. `refusal`: why nothing new is taken of this caller. Raises Problem."""
         try:
-            if may_be_known and (accepted := await self._answered(request)) is not None:
+            state = await self._state(request) if may_be_known else None
+            if state is not None and (accepted := await self._answered(request, state)) is not None:
                 return accepted
             if (full := self._full()) is not None:
                 refusal = storage_full(f"Nothing was accepted: {full} is nearly full.")
@@ -89,7 +90,12 @@ class Intake:
                 return await self._accept_known(request, refusal, may_be_known=may_be_known)
             try:
                 ack = await self._queue.submit(
-                    request, key=key, only_if_free=True, seconds=ACCEPT_SECONDS, traceparent=traceparent
+                    request,
+                    key=key,
+                    only_if_free=True,
+                    is_new=state is not None and state.is_blank,
+                    seconds=ACCEPT_SECONDS,
+                    traceparent=traceparent,
                 )
             except FencedError:
                 accepted = await self._accept_busy(request, key, traceparent)
@@ -151,13 +157,16 @@ class Intake:
             return await self._recognise(request, key, traceparent)
         return self._took(request, interrupts=on_busy == "interrupt")
 
-    async def _answered(self, request: WorkflowRequest) -> Accepted | None:
+    async def _state(self, request: WorkflowRequest) -> MessageState:
+        return await self._transcript.state(request.session_id, request.message_id, seconds=READ_SECONDS)
+
+    async def _answered(self, request: WorkflowRequest, state: MessageState) -> Accepted | None:
         """The message's own transcript, which outlives JetStream's window for duplicates."""
-        session_id, message_id = request.session_id, request.message_id
-        state = await self._transcript.state(session_id, message_id, seconds=READ_SECONDS)
         if state.shown is None:
             return None
-        first = await self._transcript.first_record(session_id, message_id, seconds=READ_SECONDS)
+        first = await self._transcript.first_record(
+            request.session_id, request.message_id, seconds=READ_SECONDS
+        )
         if first is None or first.request is None:
             return None
         return self._same(request, str(first.request.get("digest")), str(first.request.get("correlation_id")))
@@ -166,7 +175,7 @@ class Intake:
         """JetStream had the id already: it is queued, running or answered; which one decides whose body counts."""
         if (accepted := self._same_of(request, await self._queued(request))) is not None:
             return accepted
-        if (answered := await self._answered(request)) is not None:
+        if (answered := await self._answered(request, await self._state(request))) is not None:
             return answered
         # It was erased with its session, so this is a new message, though JetStream still remembers the id.
         await self._queue.submit(

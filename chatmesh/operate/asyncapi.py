@@ -76,6 +76,7 @@ CHANNELS = (
             headers.TRACEPARENT,
             headers.ERASE,
             headers.HOME,
+            headers.NEW,
             headers.RETRY_OF,
         ),
         is_public=True,

@@ -15,6 +15,10 @@ ERASE = "Chatmesh-Erase"
 HOME = "Chatmesh-Home"
 """On a request where the transcript lies in parts: in which one its session does; only our own pods write it."""
 
+NEW = "Chatmesh-New"
+"""On a request whose pod saw that nothing of its session was stored, nor a stop of it: a worker may try to claim it before it
+looks. Only our own pods write it."""
+
 REASON = "Chatmesh-Reason"
 """On a dead letter: why it is one."""
 

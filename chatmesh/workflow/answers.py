@@ -65,19 +65,29 @@ class Answers:
         self._tracing = tracing
 
     async def answer(
-        self, task: Task, claimed: Claimed, ended: End | None, *, was_erased: bool = False
+        self, task: Task, claimed: Claimed, ended: End | None, *, is_stop_read: bool, was_erased: bool
     ) -> End | None:
         """Returns once the final record is stored and sent, or (LEAVING) once the session is handed over. `ended`: it is
-        to be ended before it begins. `was_erased`: the session has had a life before. Raises what ended the lane."""
+        to be ended before it begins. `is_stop_read`: a stop of before its turn would have been seen. `was_erased`: the
+        session has had a life before. Raises what ended the lane."""
         writing = self._open(task, claimed, begin_attempt(self._tracing, task, claimed))
         # Of an attempt that raises, the next one tells: whoever has lost the claim may not know.
         running = Running(task.request.session_id, task.request.message_id, writing.lane, ended)
-        why = await self._answer(task, claimed, running, writing, was_erased=was_erased)
+        why = await self._answer(
+            task, claimed, running, writing, is_stop_read=is_stop_read, was_erased=was_erased
+        )
         end_attempt(writing, "handed_over" if why is End.LEAVING else "done")
         return why
 
     async def _answer(
-        self, task: Task, claimed: Claimed, running: Running, writing: Writing, *, was_erased: bool
+        self,
+        task: Task,
+        claimed: Claimed,
+        running: Running,
+        writing: Writing,
+        *,
+        is_stop_read: bool,
+        was_erased: bool,
     ) -> End | None:
         lane = writing.lane
         left_seconds = max(0.0, self._age.left_seconds(task.delivery.stored_at, time.time()))
@@ -88,7 +98,8 @@ class Answers:
             metrics.queue_wait_seconds.observe(max(0.0, time.time() - task.delivery.stored_at))
         try:
             with self._generations.hold(running):
-                if not self._stops.recall(running, is_certain=not was_erased):
+                # What was heard lately may be of the session's life before it was erased.
+                if was_erased or not self._stops.recall(running, is_read=is_stop_read):
                     # Beside the answer: looking first would cost its first token a round trip.
                     look = asyncio.create_task(
                         self._stops.look_soon(running, claimed.token), name="stop-look"

@@ -1,7 +1,7 @@
 """Stops: heard as they are stored, remembered for a while, and looked for again after anything that may have cost one.
 
-A turn reads its message's stop before it begins, so a stop survives every death; what is here makes it quick. One that is stored
-between that read and the answer's beginning was heard: it is remembered.
+A turn reads its message's stop before it begins, or behind its first token, so a stop survives every death; what is here makes
+it quick. One that is stored between that read and the answer's beginning was heard: it is remembered.
 """
 
 from __future__ import annotations
@@ -36,6 +36,9 @@ answer's beginning."""
 
 MAX_KEPT = 4096
 """So many stops in half a minute: 130 a second."""
+
+CLOCKS_SECONDS = 1.0
+"""How far the clocks of a broker and a worker are apart, at most, for a request to be taken on before its stop was looked for."""
 
 LOOK_SECONDS = 0.01
 """When an answer that began is looked at: behind its first token, which the look would make 0.3 ms later."""
@@ -123,15 +126,23 @@ class RecentStops:
         self._clock = clock
         self._heard: OrderedDict[tuple[Token, Token], float] = OrderedDict()
         self._certain_from = float("inf")
+        self._heard_from = float("inf")
 
     def listens(self) -> None:
         """From now on all are heard. What was read before the first time was read for nobody."""
         self._certain_from = 0.0 if self._certain_from == float("inf") else self._clock() + KEPT_SECONDS
+        self._heard_from = self._clock()
 
     def doubt(self) -> None:
         """Some may have been missed."""
         if self._certain_from != float("inf"):
             self._certain_from = self._clock() + KEPT_SECONDS
+            self._heard_from = self._clock()
+
+    @property
+    def heard_seconds(self) -> float:
+        """For how long all of them have been heard; negative where nobody listens yet."""
+        return min(self._clock() - self._heard_from, KEPT_SECONDS)
 
     @property
     def is_certain(self) -> bool:
@@ -182,14 +193,19 @@ class StopSweep(Service):
         self._is_draining = True
         self._changed.set()
 
-    def recall(self, running: Running, *, is_certain: bool) -> bool:
-        """Ends an answer that begins where its stop was heard. False: that can't be told, and it is to be looked at.
-        `is_certain`: its message is the only one that ever had its id."""
-        if not is_certain or not self.recent.is_certain:
-            return False
+    def would_know(self, stored_at: float) -> bool:
+        """Whether a stop of a message that was stored then, in Unix seconds by the broker's clock, would have been heard. By
+        clocks, so it is not to be relied upon: a look has to follow."""
+        age = time.time() - stored_at
+        return abs(age) <= CLOCKS_SECONDS and self.recent.heard_seconds >= age + CLOCKS_SECONDS
+
+    def recall(self, running: Running, *, is_read: bool) -> bool:
+        """Ends an answer that begins where its stop was heard. False: none was, and one may be stored all the same, so it is
+        to be looked at. `is_read`: its turn has looked already."""
         if self.recent.knows(running.session_id, running.message_id):
             running.end(End.STOPPED)
-        return True
+            return True
+        return is_read and self.recent.is_certain
 
     async def look_soon(self, running: Running, token: int) -> None:
         """Once, for an answer that has just begun."""

@@ -3,6 +3,8 @@
     head of the session's queue? → last claim, last record, stop → (holder alive?) → claim → read what is told →
     generate into a fenced lane → final record stored → ack
 
+    of a session that is said to be new: claim as the first one → generate, and look for a stop beside it → …
+
 Whoever dies where: before the claim nothing happened; after it the request is delivered again and the next turn goes on
 behind the last stored record; after the final record only the ack is missing, and the next turn gives it. A worker that
 lost its claim without noticing can't store another record (FencedError), so it can't show one.
@@ -13,7 +15,7 @@ from __future__ import annotations
 import time
 from enum import Enum
 
-from chatmesh.broker import Broker, Delivery, MessageState, Opened
+from chatmesh.broker import BLANK, Broker, Delivery, MessageState, Opened
 from chatmesh.errors import ChatmeshError, FencedError
 from chatmesh.kernel.together import together
 from chatmesh.protocol import headers, trace
@@ -28,6 +30,7 @@ from chatmesh.workflow.erasing import Eraser
 from chatmesh.workflow.plan import Begin, Continue, Finish, Gone, Park, Plan, Recount, place, plan
 from chatmesh.workflow.ports import RoutesPort
 from chatmesh.workflow.running import End, Generations
+from chatmesh.workflow.stops import StopSweep
 from chatmesh.workflow.task import Task
 
 log = get_logger("workflow")
@@ -60,6 +63,7 @@ class Turns:
         answers: Answers,
         routes: RoutesPort,
         generations: Generations,
+        stops: StopSweep,
         age: Age,
         tracing: Tracing = NO_TRACING,
     ) -> None:
@@ -69,6 +73,7 @@ class Turns:
         self._answers = answers
         self._routes = routes
         self._generations = generations
+        self._stops = stops
         self._age = age
         self._tracing = tracing
 
@@ -99,6 +104,12 @@ class Turns:
     async def _take(self, task: Task) -> Outcome:
         request = task.request
         await self._broker.homes.learn(request.session_id, task.delivery.headers)
+        if self._is_new(task.delivery):
+            claimed, _ = await together(
+                self._claims.begin(request, None, 0), self._routes.learn(request.session_id)
+            )
+            if claimed is not None:
+                return await self._answer(task, claimed, BLANK)
         # Side by side: in sequence these reads would cost the first token 0.7 ms.
         head, state, _ = await together(
             self._head(task),
@@ -129,6 +140,11 @@ class Turns:
             return Outcome.BUSY
         if claimed.told.final is not None:
             return await self._finish(task, claimed.told.final)
+        return await self._answer(task, claimed, state)
+
+    async def _answer(self, task: Task, claimed: Claimed, state: MessageState) -> Outcome:
+        """The session is ours. `state` is what was seen before, BLANK where nobody looked."""
+        request = task.request
         if self._broker.is_replicated:
             # The reads before the claim may have been behind; what is seen together with it is all there was before it.
             state = await self._broker.transcript.state(
@@ -136,19 +152,28 @@ class Turns:
             )
             if state.record is not None and state.record.final is not None:
                 return await self._finish(task, state.record)
-        # A stop that was heard lately may be of the session's life before it was erased.
         ended = await self._answers.answer(
-            task, claimed, self._ended(task, state), was_erased=state.erasure is not None
+            task,
+            claimed,
+            self._ended(task, state),
+            is_stop_read=state is not BLANK,
+            was_erased=state.erasure is not None,
         )
         return Outcome.HANDED_OVER if ended is End.LEAVING else await self._ack(task)
 
     async def _head(self, task: Task) -> int | None:
         """The oldest request of the session. JetStream took one that says so only while nothing of its session was there, so
         that one is, when it is delivered for the first time."""
-        delivery = task.delivery
-        if delivery.deliveries == 1 and delivery.headers.get(headers.EXPECTED_SUBJECT_SEQUENCE) == "0":
-            return delivery.seq
+        if _is_first(task.delivery):
+            return task.delivery.seq
         return await self._broker.queue.head(task.request.session_id, seconds=READ_SECONDS)
+
+    def _is_new(self, delivery: Delivery) -> bool:
+        """Whether nothing of its session was stored, as far as its pod could see. Where that is wrong, a claim as the first
+        one is refused; where it is taken, there was none before, so there are no records either. Only while a stop would
+        have been heard: nobody wants a model asked for what waited long, and was stopped."""
+        is_said = _is_first(delivery) and headers.NEW in delivery.headers
+        return is_said and self._stops.would_know(delivery.stored_at)
 
     def is_over(self, delivery: Delivery) -> bool:
         """Whether a turn at it would only end it, since it is about to vanish from the queue."""
@@ -186,6 +211,11 @@ class Turns:
             return Outcome.DONE
         log.warning("workflow.ack_unconfirmed", subject=task.delivery.subject, seq=task.delivery.seq)
         return Outcome.LOST
+
+
+def _is_first(delivery: Delivery) -> bool:
+    """Whether nothing else of its session is queued or running, for certain."""
+    return delivery.deliveries == 1 and delivery.headers.get(headers.EXPECTED_SUBJECT_SEQUENCE) == "0"
 
 
 def _tell(task: Task, outcome: Outcome, began: float) -> None:

@@ -34,6 +34,7 @@ NATS = {
 OURS = {
     "Chatmesh-Wire": "99",
     "Chatmesh-Erase": "canary",
+    "Chatmesh-New": "canary",
     "Chatmesh-Reason": "canary",
     "Chatmesh-Sent-At": "canary",
 }
@@ -44,6 +45,7 @@ NEVER = {name.lower() for name in HOSTILE} - {
     "nats-msg-id",
     "nats-ttl",
     "nats-expected-last-subject-sequence",
+    "chatmesh-new",
     "chatmesh-wire",
     "chatmesh-sent-at",
     "traceparent",

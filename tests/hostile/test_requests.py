@@ -192,6 +192,7 @@ async def test_nothing_of_a_clients_http_headers_reaches_nats(
         "Nats-TTL": "1s",
         "Nats-Incr": "1",
         "Chatmesh-Erase": "x",
+        "Chatmesh-New": "99",
         "Chatmesh-Wire": "99",
         "Nats-Schedule": "@every 1s",
         "traceparent": "not one\tat all",
@@ -209,10 +210,17 @@ async def test_nothing_of_a_clients_http_headers_reaches_nats(
     async with events(http, "s", message_id="m") as stream:
         assert (await stream.read_finals()).ids == [0, 1, 2, 3]
     (message,) = requests
-    ours = {"Chatmesh-Wire", "Nats-Msg-Id", "Nats-Expected-Last-Subject-Sequence", "traceparent"}
+    ours = {
+        "Chatmesh-New",
+        "Chatmesh-Wire",
+        "Nats-Msg-Id",
+        "Nats-Expected-Last-Subject-Sequence",
+        "traceparent",
+    }
     assert set(message.headers) <= ours
     assert re.fullmatch(r"00-[0-9a-f]{32}-[0-9a-f]{16}-00", message.headers["traceparent"]), "one of ours"
     assert message.headers["Chatmesh-Wire"] == "1"
+    assert message.headers.get("Chatmesh-New", "1") == "1"
     assert message.headers["Nats-Msg-Id"] == "s:m"
     assert json.loads(message.data)["message"] == "go"
     assert await stored.records(nats_client, "other") == kept, "nothing was rolled up"

@@ -87,9 +87,9 @@ async def test_a_stop_that_no_worker_heard_is_found_by_the_turn(broker: Broker) 
         assert reading.text == ""
 
 
-async def stop_behind_the_reads(mesh: Mesh, monkeypatch: pytest.MonkeyPatch, *, looks: bool) -> list[str]:
-    """Finish reasons of an answer whose stop is stored when its turn has read that there is none. `looks`: the answer is
-    looked at once it has begun; else a look fails the test."""
+async def stop_at_the_claim(mesh: Mesh, monkeypatch: pytest.MonkeyPatch, *, looks: bool) -> list[str]:
+    """Finish reasons of an answer whose stop is stored as its turn claims. `looks`: the answer is looked at once it has
+    begun; else a look fails the test."""
     began = Claims.begin
 
     async def begin(self: Claims, *args: Any) -> Any:
@@ -113,7 +113,7 @@ async def test_a_stop_between_the_turns_reads_and_its_answer_is_remembered(
     broker: Broker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async with running(broker.url) as mesh:
-        assert await stop_behind_the_reads(mesh, monkeypatch, looks=False) == ["cancelled"]
+        assert await stop_at_the_claim(mesh, monkeypatch, looks=False) == ["cancelled"]
 
 
 async def test_a_stop_that_may_not_have_been_heard_is_looked_for(
@@ -122,7 +122,18 @@ async def test_a_stop_that_may_not_have_been_heard_is_looked_for(
     monkeypatch.setattr(RecentStops, "note", lambda *_: None)
     monkeypatch.setattr(RecentStops, "is_certain", False)
     async with running(broker.url) as mesh:
-        assert await stop_behind_the_reads(mesh, monkeypatch, looks=True) == ["cancelled"]
+        assert await stop_at_the_claim(mesh, monkeypatch, looks=True) == ["cancelled"]
+
+
+@pytest.mark.parametrize("is_heard", [True, False])
+async def test_a_stop_of_what_is_claimed_before_it_was_looked_for_is_remembered_or_found(
+    broker: Broker, monkeypatch: pytest.MonkeyPatch, is_heard: bool
+) -> None:
+    monkeypatch.setattr(StopSweep, "would_know", lambda *_: True)
+    if not is_heard:
+        monkeypatch.setattr(RecentStops, "note", lambda *_: None)
+    async with running(broker.url) as mesh:
+        assert await stop_at_the_claim(mesh, monkeypatch, looks=not is_heard) == ["cancelled"]
 
 
 async def test_a_stop_of_before_the_session_was_erased_does_not_end_what_has_its_id_now(
@@ -157,13 +168,18 @@ def test_what_was_missed_makes_doubtful_what_begins_in_the_next_half_minute() ->
     stops = RecentStops(clock=lambda: now[0])
     session, message = Token("s"), Token("m")
     assert not stops.is_certain, "nobody listens yet"
+    assert stops.heard_seconds < 0
     stops.doubt()
     stops.listens()
     assert stops.is_certain
     stops.note(session, message)
     assert stops.knows(session, message)
+    assert stops.heard_seconds == 0
     for missed in (stops.doubt, stops.listens):
+        now[0] += 1
+        assert stops.heard_seconds >= 1
         missed()
+        assert stops.heard_seconds == 0
         assert not stops.is_certain
         now[0] += KEPT_SECONDS
         assert stops.is_certain

@@ -1,0 +1,110 @@
+"""A session of which its pod saw nothing is claimed before anybody looks, and that may be wrong."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from functools import partial
+from typing import Any
+
+import pytest
+from nats.aio.client import Client
+
+from chatmesh.app import Mesh
+from chatmesh.broker import MessageState, Transcript
+from chatmesh.protocol.messages import WorkflowRequest
+from chatmesh.workflow import StopSweep
+from chatmesh.workflow.stops import CLOCKS_SECONDS, RecentStops
+from tests.support import stored
+from tests.support.broker import Broker
+from tests.support.mesh import client_of, running
+from tests.support.reading import events, post
+from tests.support.waiting import eventually
+
+COUNT: dict[str, Any] = {"model": "count", "max_tokens": 3}
+
+WOULD_KNOW = StopSweep.would_know
+
+
+@pytest.fixture(autouse=True)
+def has_listened(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As for a worker that has been up for seconds."""
+    monkeypatch.setattr(StopSweep, "would_know", lambda *_: True)
+
+
+async def say_new(mesh: Mesh, message_id: str) -> None:
+    """A pod that read from a replica that is behind."""
+    request = WorkflowRequest.decode(
+        b'{"session_id":"s","message_id":"%b","message":"go","context":{"model":"count","max_tokens":3},'
+        b'"user_id":"","timestamp":"2025-11-17T20:30:00Z","correlation_id":"c"}' % message_id.encode()
+    )
+    await mesh.broker.queue.submit(request, key=None, only_if_free=True, is_new=True, again=True, seconds=5)
+
+
+async def test_first_token_of_a_new_session_waits_for_no_read(
+    broker: Broker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    is_told, state = asyncio.Event(), Transcript.state
+    async with (
+        running(broker.url, id="p", role="pod") as pod,
+        running(broker.url, id="w", role="worker") as worker,
+        client_of(pod) as http,
+        events(http, "s") as stream,
+    ):
+
+        async def late(self: Transcript, *asked: Any, **more: Any) -> MessageState:
+            if self is worker.broker.transcript:
+                await is_told.wait()
+            return await state(self, *asked, **more)
+
+        monkeypatch.setattr(Transcript, "state", late)
+        await post(http, "s", message_id="m1", **COUNT, tokens_per_second=50)
+        await stream.read(1)
+        is_told.set()
+        assert (await stream.read_finals()).ids == [0, 1, 2, 3]
+
+
+async def test_session_that_is_not_new_is_gone_on_with(broker: Broker) -> None:
+    async with running(broker.url) as mesh, client_of(mesh) as http, events(http, "s") as stream:
+        await post(http, "s", message_id="m1", **COUNT)
+        await stream.read_finals()
+        await say_new(mesh, "m2")
+        reading = await stream.read_finals(2)
+        assert [(chunk["message_id"], chunk["chunk_id"]) for chunk in reading.chunks] == [
+            (message, number) for message in ("m1", "m2") for number in range(4)
+        ]
+        row = (await http.get("/v1/sessions/s/messages/m2")).json()
+        assert (row["status"], row["content"]) == ("done", "1 2 3 ")
+
+
+async def test_message_that_is_answered_already_is_not_answered_again(
+    broker: Broker, nats_client: Client
+) -> None:
+    async with running(broker.url) as mesh, client_of(mesh) as http, events(http, "s") as stream:
+        await post(http, "s", message_id="m1", **COUNT)
+        await stream.read_finals()
+        kept = await stored.records(nats_client, "s")
+        await say_new(mesh, "m1")
+        await eventually(lambda: is_empty(mesh))
+        assert await stored.records(nats_client, "s") == kept
+
+
+async def is_empty(mesh: Mesh) -> bool:
+    return await mesh.broker.queue.oldest(seconds=5) is None
+
+
+def test_stop_would_be_known_of_what_has_just_come_to_one_who_listens() -> None:
+    sweep = StopSweep.__new__(StopSweep)
+    now = [100.0]
+    sweep.recent = RecentStops(lambda: now[0])
+    would_know = partial(WOULD_KNOW, sweep)
+    assert not would_know(time.time()), "nobody listens"
+    sweep.recent.listens()
+    now[0] += CLOCKS_SECONDS / 2
+    assert not would_know(time.time()), "it may have come before"
+    now[0] += 10
+    assert would_know(time.time())
+    for waited in (2 * CLOCKS_SECONDS, -2 * CLOCKS_SECONDS):
+        assert not would_know(time.time() - waited), "or the clocks are apart"
+    sweep.recent.doubt()
+    assert not would_know(time.time()), "one may have been missed"
