@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import ssl
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -10,7 +9,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
 
-import nats
 import orjson
 from nats.aio.client import Client
 from nats.aio.msg import Msg
@@ -19,6 +17,7 @@ from chatmesh.cli import main
 from chatmesh.devbroker.ports import free_port
 from tests.support.broker import Broker, Login
 from tests.support.processes import Process
+from tests.support.raw_client import connect
 from tests.support.waiting import eventually
 
 API = "$CHAT.API"
@@ -38,11 +37,6 @@ class Raw:
 
         for subject in subjects:
             await self.client.subscribe(subject, cb=hear)
-        await self.flush()
-
-    async def flush(self) -> None:
-        """nats-py's own lets its PING overtake what was sent before."""
-        await asyncio.sleep(0)
         await self.client.flush()
 
     async def is_refused(self, verb: str, subject: str) -> bool:
@@ -52,7 +46,7 @@ class Raw:
             await self.client.publish(subject, b"{}")
         else:
             await self.listen(subject)
-        await self.flush()  # the server answers in order
+        await self.client.flush()  # the server answers in order
         kind = "publish" if verb == "publish" else "subscription"
         return any(f'violation for {kind} to "{subject.lower()}"' in text for text in self.refused)
 
@@ -98,7 +92,7 @@ class Guarded:
         async def on_error(error: Exception) -> None:
             refused.append(str(error).lower())
 
-        client = await nats.connect(
+        client = await connect(
             self.broker.url,
             nkeys_seed=str(self.folder / f"{id}.nk"),
             inbox_prefix=inbox or f"_INBOX.{id}",

@@ -166,7 +166,7 @@ async def test_what_a_process_does_not_do_is_refused_and_reaches_nobody(guarded:
             ]
             assert not passed, f"{id} may {verb} to these"
         for other in (pod, worker):
-            await other.flush()
+            await other.client.flush()
             assert not other.heard
     assert await guarded.streams() == before
 
@@ -202,7 +202,7 @@ async def test_message_to_oneself_with_a_reply_subject_gives_no_right_to_publish
             await thief.client.publish("chat.pod.pod-1.health", b"", reply=target)
             await eventually(lambda number=number: len(thief.heard) == number)  # type: ignore[misc]
             assert await thief.is_refused("publish", target)
-        await victim.flush()
+        await victim.client.flush()
         assert not victim.heard
     assert await guarded.streams() == before
 

@@ -10,13 +10,13 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Self
 
-import nats
 from nats.aio.client import Client
 
 from chatmesh.devbroker import find_server
 from chatmesh.devbroker.greeting import read_server_name
 from chatmesh.devbroker.ports import free_port
 from tests.support.children import Child
+from tests.support.raw_client import connect
 from tests.support.waiting import eventually
 
 
@@ -100,7 +100,7 @@ class Broker:
 
     async def connect(self, **options: Any) -> Client:
         """A raw nats-py client, which the caller closes."""
-        return await nats.connect(self.url, **{**self.login.options, "connect_timeout": 5, **options})
+        return await connect(self.url, **{**self.login.options, "connect_timeout": 5, **options})
 
     async def launch(self) -> None:
         """Start the process on the port and store of before, and return when it answers."""

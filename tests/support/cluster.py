@@ -6,13 +6,13 @@ import asyncio
 from pathlib import Path
 from typing import Any, Self
 
-import nats
 from nats.aio.client import Client
 from nats.errors import Error as NatsError
 from nats.js.api import StorageType
 
 from chatmesh.devbroker.ports import free_port
 from tests.support.broker import Broker, Login, jetstream_block
+from tests.support.raw_client import connect
 from tests.support.waiting import eventually
 
 # An election takes up to about 5 s, and a new follower some more; two busy cores may double it.
@@ -60,7 +60,7 @@ class Cluster:
     async def connect(self, **options: Any) -> Client:
         """A raw nats-py client of any server that runs, which the caller closes."""
         urls = [broker.url for broker in self.brokers if broker.is_running]
-        return await nats.connect(urls, **{"connect_timeout": 5, "max_reconnect_attempts": 3, **options})
+        return await connect(urls, **{"connect_timeout": 5, "max_reconnect_attempts": 3, **options})
 
     async def leader_of(self, stream: str) -> Broker:
         """The server that leads `stream` now; waits for an election that is under way."""
