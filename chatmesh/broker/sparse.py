@@ -10,7 +10,7 @@ from __future__ import annotations
 import time
 from collections.abc import Awaitable, Callable, Sequence
 
-from chatmesh.broker.direct_get import PAGE_BYTES, DirectGet, Page
+from chatmesh.broker.direct_get import PAGE_BYTES, DirectGet, Page, Stored
 from chatmesh.kernel.together import together
 
 FAR = 20_000
@@ -20,8 +20,10 @@ MAX_ISLANDS = 32
 """That are looked at for one page."""
 
 Hints = Callable[[], Awaitable[Sequence[int]]]
-"""Sequences at which the session went on, rising; some may be missing. Only where all reads are answered by one server: one that is
-behind counts less, and what it does not count would be passed over."""
+"""Sequences at which the session went on, rising; some may be missing."""
+
+Follows = Callable[[Stored, Stored], Awaitable[bool]]
+"""Whether nothing of the session can lie between two of its messages, as they say themselves."""
 
 
 async def no_hints() -> Sequence[int]:
@@ -39,8 +41,11 @@ async def sparse_page(
     seconds: float,
     max_bytes: int = PAGE_BYTES,
     hints: Hints = no_hints,
+    follows: Follows | None = None,
 ) -> Page:
-    """The same as `DirectGet.page`, which says more. `hints` are asked for where there is more than one message."""
+    """The same as `DirectGet.page`, which says more. `hints` are asked for where there is more than one message. `follows` has to
+    be given where several servers answer: how many messages lie in front of a gap is the difference of two counts, and one that
+    is behind counts less. Then it decides what is led over a gap, and counts only say what to ask for."""
     until = time.monotonic() + seconds
 
     async def read(seq: int, limit: int = 1, max_bytes: int = PAGE_BYTES) -> Page:
@@ -62,8 +67,11 @@ async def sparse_page(
     found = first if first is not None and not starts else await read(seq)
     for start, there in zip(starts, beyond, strict=limit > 1):
         found = await _filled(found, behind=_size(there), limit=limit, max_bytes=max_bytes, read=read)
-        is_whole = found.pending == _size(there) and there.messages
-        if not is_whole or found.messages[-1].seq >= start or not _has_room(found, limit, max_bytes):
+        if not found.messages or not there.messages or found.messages[-1].seq >= start:
+            break
+        counts_agree = found.pending == _size(there)
+        is_next = await follows(found.messages[-1], there.messages[0]) if follows else counts_agree
+        if not is_next or not _has_room(found, limit, max_bytes):
             break
         found = Page(found.messages + there.messages, there.pending)
     else:

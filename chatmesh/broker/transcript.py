@@ -18,7 +18,7 @@ from chatmesh.broker.sparse import sparse_page
 from chatmesh.broker.states import HeldClaim, MessageState, Records, SessionState
 from chatmesh.broker.streams import TRANSCRIPT
 from chatmesh.broker.vault import Vault
-from chatmesh.errors import BrokerUnreachableError, FencedError, ProtocolError
+from chatmesh.errors import BrokerUnreachableError, FencedError, KeyMissingError, ProtocolError
 from chatmesh.protocol import headers, subjects
 from chatmesh.protocol.records import TOMBSTONE, Claim, Erasure, Record
 from chatmesh.protocol.tokens import Token
@@ -280,15 +280,36 @@ class Transcript:
             seconds=seconds,
             max_bytes=max_bytes,
             hints=lambda: self._hints(home, session_id, seconds),
+            follows=self._follows if self._homes.is_replicated else None,
         )
 
     async def _hints(self, home: Home, session_id: Token, seconds: float) -> Sequence[int]:
-        """Where the session's last messages begin; nothing where reads go to several servers: what lies in front of a gap is the
-        difference of two counts, and these would be of two servers."""
-        if self._homes.is_replicated:
-            return ()
+        """Where the session's last messages begin."""
         held = _claim(await self._direct_get.last(home.stream, subjects.claim(session_id), seconds=seconds))
         return () if held is None else (*held.claim.recent, held.first)
+
+    async def _follows(self, before: Stored, after: Stored) -> bool:
+        """By the session's own count of its records. Where that can't be read, nobody knows."""
+        if not subjects.is_record(before.subject):
+            return False
+        stands, begins = await self._offset(before), await self._offset_in_front_of(after)
+        return stands is not None and stands == begins
+
+    async def _offset(self, stored: Stored) -> int | None:
+        try:
+            record = await self._record(stored)
+        except KeyMissingError:
+            return None
+        return None if record is None else record.offset
+
+    async def _offset_in_front_of(self, stored: Stored) -> int | None:
+        """Of a record, or of a message's first claim: a later one says what its holder knew, which may be less."""
+        if subjects.is_record(stored.subject):
+            offset = await self._offset(stored)
+            return None if offset is None else offset - 1
+        held = _claim(stored) if subjects.is_claim(stored.subject) else None
+        is_first = held is not None and held.claim.attempt == 1 and not held.claim.first
+        return held.claim.base if held is not None and is_first else None
 
     async def claim(self, claim: Claim, *, after: int, seconds: float) -> int | None:
         """Writes a claim where `after` is the session's last one (0: none). Returns its token; None where somebody

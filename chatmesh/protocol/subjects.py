@@ -118,6 +118,11 @@ def is_record(subject: str) -> bool:
     return subject.split(".", 4)[3] == "transcript"
 
 
+def is_claim(subject: str) -> bool:
+    """Whether a subject of `session_log` holds claims."""
+    return subject.split(".", 4)[3] == "claim"
+
+
 PART = "chat.part."
 
 

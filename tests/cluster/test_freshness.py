@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import random
 from collections.abc import AsyncIterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import pytest
@@ -36,19 +37,20 @@ def claim(session_id: Token, nonce: str) -> Claim:
     return Claim(session_id, Token("m"), Token("dead"), "b", nonce, 1, 0, 0, 0, "t")
 
 
-async def store(parts: Broker, session_id: Token, token: int, *texts: str) -> list[int]:
-    """One record for each text under the claim `token`, as a worker would; the last one is final. Their sequences."""
+async def store(parts: Broker, session_id: Token, token: int, *texts: str, after: int = 0) -> list[int]:
+    """One record for each text under the claim `token`, behind the offset `after`, as a worker would; the last one is
+    final. Their sequences."""
     return [
-        await append(parts, session_id, token, number, text, is_last=number + 1 == len(texts))
+        await append(parts, session_id, token, number, text, is_last=number + 1 == len(texts), after=after)
         for number, text in enumerate(texts)
     ]
 
 
 async def append(
-    parts: Broker, session_id: Token, token: int, number: int, text: str, *, is_last: bool
+    parts: Broker, session_id: Token, token: int, number: int, text: str, *, is_last: bool, after: int
 ) -> int:
     stored: asyncio.Future[PubAck | BrokerError] = asyncio.get_running_loop().create_future()
-    head = RecordHead(session_id, Token("m"), number + 1, 1, token)
+    head = RecordHead(session_id, Token("m"), after + number + 1, 1, token)
     body = head.encode([jsontext.encode(chunk(number, text, final="stop" if is_last else None))])
     await parts.transcript.append(session_id, Token("m"), token, number, body, stored.set_result, seconds=10)
     ack = await stored
@@ -88,14 +90,18 @@ async def test_records_are_whole_over_pages_and_servers_that_are_behind(
 
 
 class Disagreeing(DirectGet):
-    """Two servers, asked in turn: one has everything, the other has nothing from sequence `until` on."""
+    """Two servers, of which either may be asked: one has everything, the other has nothing from sequence `until` on."""
 
-    until, turns = 0, 0
+    def __init__(self, *given: Any) -> None:
+        super().__init__(*given)
+        self.until = 0
+        self.chance = random.Random(0)  # noqa: S311 - repeatable chance, no secret
+        self.asked: list[tuple[int, int]] = []
 
     async def page(self, stream: str, subject: str, **asked: Any) -> Page:
-        self.turns += 1
+        self.asked.append((asked["seq"], asked["limit"]))
         page = await super().page(stream, subject, **asked)
-        if self.turns % 2 or not self.until:
+        if not self.until or self.chance.random() < 0.5:
             return page
         rest = await super().page(stream, subject, **asked | {"limit": 1000, "max_bytes": 1 << 20})
         hidden = sum(each.seq >= self.until for each in rest.messages)
@@ -103,10 +109,27 @@ class Disagreeing(DirectGet):
         return Page(shown, len(rest.messages) - hidden - len(shown))
 
 
-@pytest.mark.parametrize("until", range(1, 5))
-async def test_nobody_is_led_over_a_gap_where_servers_may_count_differently(
-    until: int, parts: Broker, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@dataclass
+class Gap:
+    """Two messages of a session, with a gap between that is one for every reader. `seqs`: of their records."""
+
+    parts: Broker
+    servers: Disagreeing
+    seqs: list[int]
+    last: int
+
+    async def pages(self) -> list[int]:
+        """The records, as a reader gets them, page by page."""
+        found, seq = [], 1
+        while seq <= self.seqs[-1]:
+            page = await self.parts.transcript.page(SESSION, seq=seq, limit=100, seconds=5)
+            found += [record.seq for record in page.records]
+            seq = page.next_seq
+        return found
+
+
+@pytest.fixture
+async def gap(parts: Broker, monkeypatch: pytest.MonkeyPatch) -> Gap:
     monkeypatch.setattr("chatmesh.broker.sparse.FAR", 0)
     monkeypatch.setattr(Homes, "is_replicated", True)
     servers = Disagreeing(parts.connection, parts.replies)
@@ -115,19 +138,30 @@ async def test_nobody_is_led_over_a_gap_where_servers_may_count_differently(
     assert token is not None
     seqs = await store(parts, SESSION, token, *map(str, range(4)))
     second = await parts.transcript.claim(
-        replace(claim(SESSION, "2"), recent=(token,)), after=token, seconds=5
+        replace(claim(SESSION, "2"), recent=(token,), base=4, offset=4), after=token, seconds=5
     )
     assert second is not None
-    seqs += await store(parts, SESSION, second, *map(str, range(4)))
-    servers.until = seqs[-until]
-    for first in (0, 1):
-        servers.turns = first
-        found, seq = [], 1
-        while seq <= seqs[-1]:
-            page = await parts.transcript.page(SESSION, seq=seq, limit=100, seconds=5)
-            found += [record.seq for record in page.records]
-            seq = page.next_seq
-        assert found == seqs
+    seqs += await store(parts, SESSION, second, *map(str, range(4)), after=4)
+    last = await parts.transcript.claim(
+        replace(claim(SESSION, "3"), recent=(token, second), base=8, offset=8), after=second, seconds=5
+    )
+    assert last is not None
+    return Gap(parts, servers, seqs, last)
+
+
+@pytest.mark.parametrize("until", range(1, 9))
+async def test_nothing_is_passed_over_where_servers_count_differently(until: int, gap: Gap) -> None:
+    gap.servers.until = gap.seqs[-until]
+    for _ in range(10):
+        assert await gap.pages() == gap.seqs
+        assert [record.seq for record in await read(gap.parts, SESSION, gap.last)] == gap.seqs
+
+
+async def test_gap_is_led_over_where_the_sessions_own_count_says_that_nothing_lies_in_it(gap: Gap) -> None:
+    page = await gap.parts.transcript.page(SESSION, seq=1, limit=100, seconds=5)
+    assert [record.seq for record in page.records] == gap.seqs, "on one page"
+    asked = [(seq, limit) for seq, limit in gap.servers.asked if seq <= gap.seqs[3]]
+    assert max(seq + limit for seq, limit in asked) <= gap.seqs[4], "and nobody looked for more in between"
 
 
 async def test_claim_that_no_server_shows_is_an_error_and_not_an_empty_answer(parts: Broker) -> None:
