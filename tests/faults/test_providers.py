@@ -178,15 +178,15 @@ async def test_another_worker_goes_on_as_the_model_can(
 
 # --- requests that grow old --------------------------------------------------------------------------------------------
 
-FOUR_SECONDS = f"streams.requests_max_age_hours={4 / 3600}"
-"""Ended at three of them."""
+EIGHT_SECONDS = f"streams.requests_max_age_hours={8 / 3600}"
+"""Ended at six of them; a machine that is busy needs some of the two that are left."""
 
 
 @pytest.mark.slow
 async def test_answer_that_takes_too_long_ends_with_an_error_before_its_request_vanishes(
     broker: Broker,
 ) -> None:
-    async with running(broker.url, FOUR_SECONDS, role="all", id="me") as mesh, client_of(mesh) as http:
+    async with running(broker.url, EIGHT_SECONDS, role="all", id="me") as mesh, client_of(mesh) as http:
         async with events(http, "s") as stream:
             await post(http, "s", model="count", max_tokens=1000, tokens_per_second=20)
             queued = (await post(http, "s", "behind it", model="echo")).json()["message_id"]
@@ -205,10 +205,10 @@ async def test_answer_that_takes_too_long_ends_with_an_error_before_its_request_
 async def test_request_that_finds_no_free_slot_ends_with_an_error_before_it_vanishes(
     broker: Broker, nats_client: Client
 ) -> None:
-    settings = (FOUR_SECONDS, "worker.concurrency=1", "worker.drain_seconds=0", models.models("stubborn"))
+    settings = (EIGHT_SECONDS, "worker.concurrency=1", "worker.drain_seconds=0", models.models("stubborn"))
     async with running(broker.url, *settings, role="all", id="me") as mesh, client_of(mesh) as http:
         async with events(http, "blocker") as stream:
-            await post(http, "blocker", "8", model="stubborn")
+            await post(http, "blocker", "14", model="stubborn")
             await stream.read(1)
         readings: dict[str, Reading] = {}
         for number in range(20):
