@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
 
 from chatmesh.app import Mesh
+from chatmesh.broker import Transcript
+from chatmesh.broker.homes import Homes
 from chatmesh.protocol.tokens import Token
+from tests.sealing.support import ring_of, sealed, write_ring
 from tests.support.broker import Broker
 from tests.support.mesh import client_of, running
 from tests.support.reading import Reading, events, post
@@ -39,9 +44,21 @@ async def read(client: httpx.AsyncClient, position: str, finals: int) -> Reading
     return reading
 
 
-async def test_every_position_goes_on_over_the_gaps(broker: Broker, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("servers", ["one", "several", "several, sealed"])
+async def test_every_position_goes_on_over_the_gaps(
+    servers: str, broker: Broker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("chatmesh.broker.sparse.FAR", 1)
-    async with running(broker.url) as mesh, client_of(mesh) as client:
+    follow, led = Transcript._follows, []
+
+    async def follows(*between: Any) -> bool:
+        led.append(await follow(*between))
+        return led[-1]
+
+    monkeypatch.setattr(Transcript, "_follows", follows)
+    monkeypatch.setattr(Homes, "is_replicated", servers != "one")
+    settings = [sealed(write_ring(tmp_path / "ring.json", ring_of()))] if "sealed" in servers else []
+    async with running(broker.url, *settings) as mesh, client_of(mesh) as client:
         await spoken(client)
         whole = await read(client, "", TURNS)
         assert [final["message_id"] for final in whole.finals] == [f"m{turn}" for turn in range(TURNS)]
@@ -52,6 +69,9 @@ async def test_every_position_goes_on_over_the_gaps(broker: Broker, monkeypatch:
             assert rest.chunks == (whole.chunks[at + 1 :] if left else [])
             assert not rest.named("reset")
         await assert_told(mesh, client)
+    # Of one server the counts are enough.
+    assert led.count(True) == len(led)
+    assert bool(led) == (servers != "one")
 
 
 async def assert_told(mesh: Mesh, client: httpx.AsyncClient) -> None:
