@@ -11,7 +11,7 @@ from collections.abc import Callable
 from chatmesh.broker import Ownership
 from chatmesh.errors import BrokerError, CapacityError, KeyMissingError, StorageFullError
 from chatmesh.ingress.gate import Gate
-from chatmesh.ingress.intake import Accepted, Intake
+from chatmesh.ingress.intake import Accepted, Intake, Known
 from chatmesh.ingress.limits import Limits, Place
 from chatmesh.ingress.refusals import RETRY_AFTER_SECONDS, key_missing, storage_full
 from chatmesh.ingress.stopping import Stopping
@@ -95,15 +95,15 @@ class Admission:
             )
 
     async def admit(
-        self, request: WorkflowRequest, *, caller: Caller, may_be_known: bool, traceparent: str
+        self, request: WorkflowRequest, *, caller: Caller, known: Known, traceparent: str
     ) -> Accepted:
-        """Returns once the message is durable. `may_be_known`: its id came from the client. `traceparent`: the client's, or
+        """Returns once the message is durable. `traceparent`: the client's, or
         empty. Problem 404 `unknown_session` where the session is another caller's, 413 `too_large`, 422 `unknown_model`,
         503 `overloaded`, and what Intake raises."""
         began = time.monotonic()
         ids: dict[str, Value] = {"session_id": request.session_id, "message_id": request.message_id}
         with self._tracing.root("accepted", traceparent, ids, Kind.SERVER) as span:
-            accepted = await self._admit(request, caller, span, may_be_known=may_be_known)
+            accepted = await self._admit(request, caller, span, known=known)
         log.info(
             "ingress.accepted",
             **ids,
@@ -115,30 +115,26 @@ class Admission:
         )
         return accepted
 
-    async def _admit(
-        self, request: WorkflowRequest, caller: Caller, span: Span, *, may_be_known: bool
-    ) -> Accepted:
+    async def _admit(self, request: WorkflowRequest, caller: Caller, span: Span, *, known: Known) -> Accepted:
         self._check_model(request)
         self._check_size(request)
         self._limits.check_history(request)
         async with self._gate:
-            accepted = await self._store(request, caller, span, may_be_known=may_be_known)
+            accepted = await self._store(request, caller, span, known=known)
         if not accepted.is_duplicate:
             self._expect(request.session_id, request.message_id)
         return accepted
 
-    async def _store(
-        self, request: WorkflowRequest, caller: Caller, span: Span, *, may_be_known: bool
-    ) -> Accepted:
+    async def _store(self, request: WorkflowRequest, caller: Caller, span: Span, *, known: Known) -> Accepted:
         """Through the gate: while it waited, the pod may have been told to leave, or have lost the broker."""
         self.check_open()
         self.check_broker()
-        with await self._place(caller, request, may_be_known=may_be_known) as place:
+        with await self._place(caller, request, known=known) as place:
             key = await self._begin(caller, request.session_id) if place.refusal is None else None
             accepted = await self._intake.accept(
                 request,
                 key,
-                may_be_known=may_be_known,
+                known=known,
                 traceparent=span.traceparent,
                 refusal=place.refusal,
             )
@@ -149,14 +145,14 @@ class Admission:
             await self._stopping.interrupt(request.session_id, request.message_id)
         return accepted
 
-    async def _place(self, caller: Caller, request: WorkflowRequest, *, may_be_known: bool) -> Place:
+    async def _place(self, caller: Caller, request: WorkflowRequest, *, known: Known) -> Place:
         """For the message. Why nothing new of the caller's is taken is raised at once, but for a message of a session of
         theirs that may have been accepted before: one who repeats it is told."""
         try:
             place = await self._limits.place(caller, request.session_id)
             if place.refusal is None:
                 return place
-            if may_be_known and await self._ownership.is_theirs(caller, request.session_id):
+            if known is Known.MESSAGE and await self._ownership.is_theirs(caller, request.session_id):
                 return place
         except BrokerError as error:
             raise _away_for_limits() from error

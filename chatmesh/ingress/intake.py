@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from enum import Enum
 
 from chatmesh.broker import MessageState, Queued, RequestQueue, Transcript
 from chatmesh.errors import (
@@ -32,6 +33,15 @@ ACCEPT_SECONDS = 5.0
 """How long a POST waits for JetStream's acknowledgement before it says that the outcome is unknown."""
 
 READ_SECONDS = 3.0
+
+
+class Known(Enum):
+    """What of a request may have been here before. MESSAGE: its id came from the client, who may have sent it minutes or days
+    ago. SESSION: that one's did. NOTHING: both were made for it, just now."""
+
+    MESSAGE = "message"
+    SESSION = "session"
+    NOTHING = "nothing"
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,26 +84,25 @@ class Intake:
         request: WorkflowRequest,
         key: DataKey | None,
         *,
-        may_be_known: bool,
+        known: Known,
         traceparent: str,
         refusal: Problem | None = None,
     ) -> Accepted:
-        """Returns once JetStream has the message, sealed with `key`, which is of that trace from then on. `may_be_known`: its id came from the client, so it may have been sent
-        before, minutes or days ago. `refusal`: why nothing new is taken of this caller. Raises Problem."""
+        """Returns once JetStream has the message, sealed with `key`, which is of that trace from then on. `refusal`: why nothing new is taken of this caller. Raises Problem."""
         try:
-            state = await self._state(request) if may_be_known else None
+            state = await self._state(request) if known is Known.MESSAGE else None
             if state is not None and (accepted := await self._answered(request, state)) is not None:
                 return accepted
             if (full := self._full()) is not None:
                 refusal = storage_full(f"Nothing was accepted: {full} is nearly full.")
             if refusal is not None:
-                return await self._accept_known(request, refusal, may_be_known=may_be_known)
+                return await self._accept_known(request, refusal, known=known)
             try:
                 ack = await self._queue.submit(
                     request,
                     key=key,
                     only_if_free=True,
-                    is_new=state is not None and state.is_blank,
+                    is_new=known is Known.NOTHING or (state is not None and state.is_blank),
                     seconds=ACCEPT_SECONDS,
                     traceparent=traceparent,
                 )
@@ -125,11 +134,12 @@ class Intake:
                 retry_after_seconds=RETRY_AFTER_SECONDS,
             )
 
-    async def _accept_known(
-        self, request: WorkflowRequest, refusal: Problem, *, may_be_known: bool
-    ) -> Accepted:
+    async def _accept_known(self, request: WorkflowRequest, refusal: Problem, *, known: Known) -> Accepted:
         """Nothing new is taken. What was accepted before, was."""
-        if may_be_known and (accepted := self._same_of(request, await self._queued(request))) is not None:
+        if (
+            known is Known.MESSAGE
+            and (accepted := self._same_of(request, await self._queued(request))) is not None
+        ):
             return accepted
         raise refusal
 

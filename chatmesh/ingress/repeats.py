@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from chatmesh.broker import Retries
 from chatmesh.errors import BrokerError
 from chatmesh.ingress.admission import Admission
-from chatmesh.ingress.intake import Accepted
+from chatmesh.ingress.intake import Accepted, Known
 from chatmesh.ingress.refusals import RETRY_AFTER_SECONDS
 from chatmesh.kernel.together import together
 from chatmesh.protocol.callers import Caller
@@ -43,11 +43,11 @@ class Repeats:
             ) from error
 
     async def admit(
-        self, request: WorkflowRequest, key: Token, *, caller: Caller, may_be_known: bool, traceparent: str
+        self, request: WorkflowRequest, key: Token, *, caller: Caller, known: Known, traceparent: str
     ) -> Accepted:
         """Returns once the message is durable, and would be recognised. Raises what `Admission.admit` raises."""
         accepted, _ = await together(
-            self._admission.admit(request, caller=caller, may_be_known=may_be_known, traceparent=traceparent),
+            self._admission.admit(request, caller=caller, known=known, traceparent=traceparent),
             self._retries.note(key, request.session_id, request.message_id),
         )
         return accepted

@@ -11,6 +11,7 @@ from chatmesh.ingress.answers import MessageAccepted, MessageStopping, SessionEr
 from chatmesh.ingress.bodies import DEFAULT_PAGE, MAX_PAGE, PostMessage, parse_post
 from chatmesh.ingress.erasing import Erasing
 from chatmesh.ingress.history import History
+from chatmesh.ingress.intake import Known
 from chatmesh.ingress.reading import IngressSettings, message_id_of, read_json, token_in, traceparent_of
 from chatmesh.ingress.stopping import Stopping
 from chatmesh.protocol.callers import Access
@@ -72,9 +73,9 @@ class Ingress:
         session_id = token_in(http, "session_id")
         self._admission.check_open()
         body, context = parse_post(await read_json(http, self._settings))
-        request, may_be_known = self._request(http, session_id, body, context)
+        request, known = self._request(http, session_id, body, context)
         accepted = await self._admission.admit(
-            request, caller=http[CALLER], may_be_known=may_be_known, traceparent=traceparent_of(http)
+            request, caller=http[CALLER], known=known, traceparent=traceparent_of(http)
         )
         message_id = request.message_id
         if "text/event-stream" in http.headers.get("Accept", ""):
@@ -132,8 +133,8 @@ class Ingress:
 
     def _request(
         self, http: Request, session_id: Token, body: PostMessage, context: dict[str, object]
-    ) -> tuple[WorkflowRequest, bool]:
-        """The request, and whether its id came from the client."""
+    ) -> tuple[WorkflowRequest, Known]:
+        """The request, and what of it may have been here before."""
         key = (
             http.headers.get("Idempotency-Key") or None
         )  # an empty one is none: all of them would be one message
@@ -152,7 +153,7 @@ class Ingress:
             timestamp=iso(time.time()),
             correlation_id=clean_text(body.correlation_id or http[REQUEST_ID]),
         )
-        return request, given is not None
+        return request, Known.MESSAGE if given is not None else Known.SESSION
 
 
 def _limit(http: Request) -> int:

@@ -20,6 +20,7 @@ from tests.support.broker import Broker
 from tests.support.mesh import client_of, running
 from tests.support.reading import events, post
 from tests.support.waiting import eventually
+from tests.support.watching import watching
 
 COUNT: dict[str, Any] = {"model": "count", "max_tokens": 3}
 
@@ -87,6 +88,37 @@ async def test_message_that_is_answered_already_is_not_answered_again(
         await say_new(mesh, "m1")
         await eventually(lambda: is_empty(mesh))
         assert await stored.records(nats_client, "s") == kept
+
+
+CHAT = "/v1/chat/completions"
+ASKING: dict[str, Any] = {"model": "echo", "messages": [{"role": "user", "content": "go"}]}
+
+
+async def test_request_is_called_new_where_its_pod_knows_that_nothing_was_said_before(
+    broker: Broker, nats_client: Client
+) -> None:
+    async with (
+        running(broker.url) as mesh,
+        client_of(mesh) as http,
+        watching(nats_client, "chat.workflow.execute.*") as requests,
+    ):
+
+        async def is_new(path: str, body: dict[str, Any], session: str | None = None) -> bool:
+            named = {"X-Session-Id": session} if session is not None else {}
+            assert (await http.post(path, json=body, headers=named)).is_success
+            await eventually(lambda: requests.messages)
+            return "Chatmesh-New" in (requests.messages.pop().headers or {})
+
+        assert await is_new("/v1/sessions/a/messages", {"message": "go", "message_id": "m1"})
+        await eventually(lambda: is_empty(mesh))
+        assert not await is_new("/v1/sessions/a/messages", {"message": "go", "message_id": "m2"})
+        assert not await is_new("/v1/sessions/b/messages", {"message": "go"}), "nobody has looked"
+        assert await is_new(CHAT, ASKING)
+        assert not await is_new(CHAT, ASKING, "a")
+        assert (await http.delete("/v1/sessions/a")).status_code == 202
+        await eventually(lambda: is_empty(mesh))
+        requests.messages.clear()
+        assert not await is_new("/v1/sessions/a/messages", {"message": "go", "message_id": "m1"}), "erased"
 
 
 async def is_empty(mesh: Mesh) -> bool:

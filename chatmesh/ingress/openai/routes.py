@@ -12,6 +12,7 @@ from functools import partial
 from typing import Any, Protocol
 
 from chatmesh.ingress.admission import Admission
+from chatmesh.ingress.intake import Known
 from chatmesh.ingress.openai import caller, operations
 from chatmesh.ingress.openai.answers import Model, ModelList
 from chatmesh.ingress.openai.bodies import ChatRequest, parse_chat
@@ -119,10 +120,10 @@ class ChatDoor:
         self._admission.check_open()
         data = await read_json(http, self._settings)
         body, raw = parse_chat(data)
-        request, key, may_be_known = await self._request(http, data, body, raw)
+        request, key, known = await self._request(http, data, body, raw)
         head: dict[str, str] = {caller.SESSION: request.session_id, "X-Message-Id": request.message_id}
         http[MORE_HEADERS] = head
-        await self._accept(http, request, key, may_be_known=may_be_known, traceparent=traceparent_of(http))
+        await self._accept(http, request, key, known=known, traceparent=traceparent_of(http))
         head.update(ACCEPTED)  # on the answer to a failure too, from here on
         left = partial(self._stop, request, key) if self._cancels else None
         tokens = prompt_tokens(raw["messages"])
@@ -153,13 +154,13 @@ class ChatDoor:
 
     async def _request(
         self, http: Request, data: bytes, body: ChatRequest, raw: Mapping[str, Any]
-    ) -> tuple[WorkflowRequest, Token, bool]:
-        """The request, what stands for it when it comes again, and whether it may have been accepted before."""
+    ) -> tuple[WorkflowRequest, Token, Known]:
+        """The request, what stands for it when it comes again, and what of it may have been here before."""
         given = caller.session_of(http.headers, body)
         user_id = http[CALLER].user or caller.user_of(http.headers, body)
         key = retry_key(PATH, http.headers, http[CALLER], user_id, given, data)
-        known = await self._repeats.find(http.headers, key)
-        session_id, message_id = known or (given or new_session_id(), new_message_id())
+        first = await self._repeats.find(http.headers, key)
+        session_id, message_id = first or (given or new_session_id(), new_message_id())
         message, context = message_and_context(body, raw)
         request = WorkflowRequest(
             message_id=message_id,
@@ -170,16 +171,16 @@ class ChatDoor:
             timestamp=iso(time.time()),
             correlation_id=http[REQUEST_ID],
         )
-        return request, key, known is not None
+        if first is not None:
+            return request, key, Known.MESSAGE
+        return request, key, Known.SESSION if given else Known.NOTHING
 
     async def _accept(
-        self, http: Request, request: WorkflowRequest, key: Token, *, may_be_known: bool, traceparent: str
+        self, http: Request, request: WorkflowRequest, key: Token, *, known: Known, traceparent: str
     ) -> None:
         """Returns once the message is durable, and would be recognised."""
         try:
-            await self._repeats.admit(
-                request, key, caller=http[CALLER], may_be_known=may_be_known, traceparent=traceparent
-            )
+            await self._repeats.admit(request, key, caller=http[CALLER], known=known, traceparent=traceparent)
         except asyncio.CancelledError:
             # The client is gone; what was sent may be stored all the same.
             if self._cancels:

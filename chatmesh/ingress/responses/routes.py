@@ -15,7 +15,7 @@ from chatmesh.ingress.admission import Admission
 from chatmesh.ingress.bodies import decode, validate
 from chatmesh.ingress.conversation import waiting
 from chatmesh.ingress.history import History
-from chatmesh.ingress.intake import Accepted
+from chatmesh.ingress.intake import Accepted, Known
 from chatmesh.ingress.openai import caller
 from chatmesh.ingress.openai.failures import refuse
 from chatmesh.ingress.reading import IngressSettings, message_id_of, read_json, traceparent_of
@@ -195,18 +195,18 @@ class Responses:
             ids = await self._session(http, body, key), token(key, "Idempotency-Key")
             request = self._request(http, body, *ids)
             return request, await self._admission.admit(
-                request, caller=http[CALLER], may_be_known=True, traceparent=traceparent
+                request, caller=http[CALLER], known=Known.MESSAGE, traceparent=traceparent
             )
         user_id, named = http[CALLER].user or body.user or "", http.headers.get(caller.SESSION)
         repeat = retry_key(PATH, http.headers, http[CALLER], user_id, named, data)
-        known = await self._repeats.find(http.headers, repeat)
-        ids = known or (await self._session(http, body, None), new_message_id())
+        first = await self._repeats.find(http.headers, repeat)
+        ids = first or (await self._session(http, body, None), new_message_id())
         request = self._request(http, body, *ids)
         return request, await self._repeats.admit(
             request,
             repeat,
             caller=http[CALLER],
-            may_be_known=known is not None,
+            known=Known.MESSAGE if first is not None else Known.SESSION,
             traceparent=traceparent,
         )
 

@@ -11,6 +11,7 @@ from chatmesh.errors import BrokerError
 from chatmesh.ingress.admission import Admission
 from chatmesh.ingress.bodies import context_of, decode, validate
 from chatmesh.ingress.history import History
+from chatmesh.ingress.intake import Known
 from chatmesh.ingress.reading import IngressSettings, read_json, token_in, traceparent_of
 from chatmesh.ingress.shapes import sentence
 from chatmesh.ingress.stopping import Stopping
@@ -89,7 +90,7 @@ class VercelChat:
         await self._admission.admit(
             request,
             caller=http[CALLER],
-            may_be_known=understood.message_id is not None,
+            known=Known.MESSAGE if understood.message_id is not None else Known.SESSION,
             traceparent=traceparent_of(http),
         )
         return await self._stream(http, request.session_id, request.message_id)
