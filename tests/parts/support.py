@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator
+from contextlib import suppress
 
 from nats.aio.client import Client
+from nats.errors import TimeoutError as NatsTimeoutError
 from nats.js.errors import NotFoundError
 
 from chatmesh.broker.streams import transcript_name
@@ -13,6 +15,9 @@ from chatmesh.protocol.partitions import proposed
 from chatmesh.protocol.tokens import Token
 
 FOUR = "streams.partitions=4"
+ELECTION_TRIES = 6
+"""Of five seconds each."""
+
 SLOW = {"model": "count", "max_tokens": 60, "tokens_per_second": 30}
 
 
@@ -27,12 +32,20 @@ def one(part: int, partitions: int = 4) -> Token:
 
 
 async def parts_of(client: Client, session_id: str, partitions: int = 4) -> set[int]:
-    """Where anything of the session lies."""
-    found = set()
-    for part in range(partitions):
-        try:
-            await client.jetstream().get_last_msg(transcript_name(part), f"chat.session.{session_id}.>")
-            found.add(part)
-        except NotFoundError:
-            continue
-    return found
+    """Where anything of the session lies. A part whose leader has died answers nobody until another one is elected."""
+    return {part for part in range(partitions) if await _has_any(client, transcript_name(part), session_id)}
+
+
+async def _has_any(client: Client, stream: str, session_id: str) -> bool:
+    for _ in range(ELECTION_TRIES - 1):
+        with suppress(NatsTimeoutError):
+            return await _find(client, stream, session_id)
+    return await _find(client, stream, session_id)
+
+
+async def _find(client: Client, stream: str, session_id: str) -> bool:
+    try:
+        await client.jetstream().get_last_msg(stream, f"chat.session.{session_id}.>")
+    except NotFoundError:
+        return False
+    return True
