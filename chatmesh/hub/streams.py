@@ -187,8 +187,9 @@ class EventStreams:
             return Start(START, 1)  # as above
 
     async def come_back(self, request: Request) -> Response:
-        """All that is said where no stream can be served now."""
-        sink = await EventSink.open(request, sse.retry_only(retry_ms()))
+        """All that is said where no stream can be served now. The connection ends with it, and says so: a pod that leaves would
+        close it all the same, under a client that sends its next request on it."""
+        sink = await EventSink.open(request, sse.retry_only(retry_ms()), is_last=True)
         return sink.finish()
 
     # --- the stream ------------------------------------------------------------------------------------------------

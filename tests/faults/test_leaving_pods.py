@@ -65,6 +65,7 @@ async def test_leaving_pod_is_not_ready_at_once_and_serves_its_readers_while_loa
             come_back = await there.get(f"/v1/sessions/s/events{query}")
             assert come_back.status_code == 200
             assert re.fullmatch(r"retry: \d+\n\n", come_back.text)
+            assert come_back.headers["Connection"] == "close"
         assert (await there.get("/v1/sessions/s/messages")).status_code == 200
         assert (await there.get("/healthz")).status_code == 200
 
