@@ -38,7 +38,7 @@ async def parts_of(client: Client, session_id: str, partitions: int = 4) -> set[
 
 async def _has_any(client: Client, stream: str, session_id: str) -> bool:
     for _ in range(ELECTION_TRIES - 1):
-        with suppress(NatsTimeoutError):
+        with suppress(NatsTimeoutError):  # nobody leads it yet; the last try, below, raises
             return await _find(client, stream, session_id)
     return await _find(client, stream, session_id)
 
