@@ -68,7 +68,7 @@ class Requests:
 
         reply = self._replies.expect(on_reply)
         try:
-            await self._connection.publish(subject, body, reply=reply, headers=message_headers)
+            self._connection.publish(subject, body, reply=reply, headers=message_headers)
             async with asyncio.timeout(seconds):
                 return await answered
         except TimeoutError:

@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
+import nats.errors
 import nats.protocol.parser
 
 from chatmesh.broker import header_block
@@ -32,6 +33,9 @@ nats.protocol.parser.MSG_RE = re.compile(
 nats.protocol.parser.HMSG_RE = re.compile(
     rb"\AHMSG[ \t]+([^ \t\r\n]+)[ \t]+([^ \t\r\n]+)[ \t]+(([^ \t\r\n]+)[ \t]+)?(\d+)[ \t]+(\d+)\r\n"
 )
+
+_PARTING = re.compile(r"[ \t\r\n]")
+"""What would end a subject within a line."""
 
 
 class SturdyClient(SealedClient):
@@ -99,28 +103,48 @@ class SturdyClient(SealedClient):
 
     # --- what is sent ----------------------------------------------------------------------------------------------
 
-    async def _send_publish(
-        self, subject: str, reply: str, payload: bytes, payload_size: int, headers: dict[str, Any] | None
+    def send(
+        self, subject: str, payload: bytes, reply: str = "", head: Mapping[str, str] | None = None
     ) -> None:
-        head = header_block.write(headers) if headers else None
-        if head is None or not subject:
-            await super()._send_publish(subject, reply, payload, payload_size, headers)
-            return
-        size = len(head)
-        line = f"HPUB {subject} {reply} {size} {size + payload_size}\r\n".encode()
-        await self._send_command(b"%b%b%b\r\n" % (line, head, payload))
-        if not self._is_writing and self._flush_queue is not None:
-            await self._flush_pending()
+        """A message for the server, with everything that is sent in this turn of the loop. Nothing is waited for: what the
+        socket does not take is kept, up to nats-py's `pending_size`. Raises nats.errors.Error where it is not taken."""
+        if self.is_closed:
+            raise nats.errors.ConnectionClosedError
+        if not subject or _PARTING.search(subject) or _PARTING.search(reply):
+            raise nats.errors.BadSubjectError
+        if self._pending_data_size + len(payload) > self._max_pending_size:
+            raise nats.errors.OutboundBufferLimitError
+        block = header_block.write(head) if head else b""
+        size = len(block)
+        line = (
+            f"HPUB {subject} {reply} {size} {size + len(payload)}\r\n"
+            if block
+            else f"PUB {subject} {reply} {len(payload)}\r\n"
+        )
+        command = b"%b%b%b\r\n" % (line.encode(), block, payload)
+        self._pending.append(command)
+        self._pending_data_size += len(command)
+        self.stats["out_msgs"] += 1
+        self.stats["out_bytes"] += len(payload)
+        if not self._is_writing:
+            self._write_soon()
 
     async def _flush_pending(self, force_flush: bool = False) -> Any:
-        """Once for all that is sent in this turn of the loop. Where the socket does not take it, nats-py's own task waits."""
-        transport = self._transport
-        if force_flush or not self.is_connected or transport is None or transport.is_congested:
+        """What nats-py sends by itself."""
+        if force_flush or not self.is_connected:
             return await super()._flush_pending(force_flush)
-        if not self._is_writing:
+        self._write_soon()
+        return None
+
+    def _write_soon(self) -> None:
+        """Once for all that is sent in this turn of the loop. Where the socket does not take it, nats-py's own task waits."""
+        if self._is_writing or self._transport is None or self._flush_queue is None:
+            return
+        if not self._transport.is_congested:
             self._is_writing = True
             asyncio.get_running_loop().call_soon(self._write)
-        return None
+        elif self._flush_queue.empty():
+            self._flush_queue.put_nowait(asyncio.get_running_loop().create_future())
 
     def _write(self) -> None:
         self._is_writing = False

@@ -13,7 +13,7 @@ import asyncio
 import random
 import re
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
@@ -175,11 +175,11 @@ class Connection(Service):
             with suppress(nats.errors.Error):
                 await end()
 
-    async def publish(
-        self, subject: str, body: bytes, *, reply: str = "", headers: dict[str, str] | None = None
+    def publish(
+        self, subject: str, body: bytes, *, reply: str = "", headers: Mapping[str, str] | None = None
     ) -> None:
-        """Core publish, at most once. Every message of the process leaves here. Raises CapacityError for a body past `max_payload` (nothing was sent, the
-        connection lives) and BrokerUnreachableError while the broker is away."""
+        """Core publish, at most once; nothing is waited for. Every message of the process leaves here. Raises CapacityError for a body past
+        `max_payload` (nothing was sent, the connection lives), and BrokerUnreachableError while the broker is away, or takes no more."""
         client = self._client
         if client is None or not client.is_connected:
             metrics.errors.labels("broker", "send").inc()
@@ -192,7 +192,7 @@ class Connection(Service):
                 f"a message of {len(body)} bytes is past the broker's {self.max_payload}", where=subject
             )
         try:
-            await client.publish(subject, body, reply, headers)
+            client.send(subject, body, reply, headers)
         except nats.errors.Error as error:
             metrics.errors.labels("broker", "send").inc()
             raise BrokerUnreachableError(f"NATS did not take a message: {error}", where=subject) from error

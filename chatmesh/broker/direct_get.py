@@ -193,7 +193,7 @@ class DirectGet:
         batch = _Batch(single, asyncio.get_running_loop().create_future())
         reply = self._replies.expect(batch.on_reply)
         try:
-            await self._connection.publish(subject, body, reply=reply)
+            self._connection.publish(subject, body, reply=reply)
             async with asyncio.timeout(seconds):
                 return await batch.arrived
         except (BrokerUnreachableError, TimeoutError):

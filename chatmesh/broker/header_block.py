@@ -1,11 +1,12 @@
 """The header block of a NATS message, for those that chatmesh writes itself: pure.
 
 nats-py checks each name against a pattern and each value letter by letter: 9 µs for the four headers of a record, more than
-all else that publishing one takes. Here it is 1 µs; what is not plainly ours goes nats-py's way, and becomes the same.
+all else that publishing one takes. Here it is 1 µs, and becomes the same; what is read and not plain goes nats-py's way.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 
 from chatmesh.protocol import headers
@@ -24,18 +25,27 @@ _OWN = frozenset(
 VERSION = b"NATS/1.0"
 STATUS_DIGITS = 3
 
+_NAME = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
+_LINE_ENDS = re.compile(r"[\r\n]")
+
 _FRAME_LINES = 2
 """The version before the headers, and the empty line behind them."""
 
 
-def write(head: Mapping[str, str]) -> bytes | None:
-    """The block with its end; None where a name is not of ours, or a value has a line end."""
-    if not head.keys() <= _OWN:
-        return None
+def write(head: Mapping[str, str]) -> bytes:
+    """The block with its end. A line end within a value becomes a blank. Raises ValueError for a name that can't be one."""
     lines = "".join([f"{name}: {value.strip()}\r\n" for name, value in head.items()])
     block = f"NATS/1.0\r\n{lines}\r\n"
     ends = len(head) + _FRAME_LINES
-    return block.encode() if block.count("\n") == block.count("\r") == ends else None
+    if head.keys() <= _OWN and block.count("\n") == block.count("\r") == ends:
+        return block.encode()
+    for name in head:
+        if not _NAME.fullmatch(name):
+            raise ValueError(f"the name of a header has letters, digits and signs, got {name!r}")
+    lines = "".join(
+        [f"{name}: {' '.join(_LINE_ENDS.split(value.strip()))}\r\n" for name, value in head.items()]
+    )
+    return f"NATS/1.0\r\n{lines}\r\n".encode()
 
 
 def of_message(block: bytes) -> dict[str, str] | None:

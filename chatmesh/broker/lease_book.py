@@ -52,7 +52,7 @@ class LeaseBook:
         """The deliveries that this life of the worker holds now. Best effort: without it `ack_wait` does."""
         page = {"worker_id": worker_id, "boot": boot, "leases": list(ack_subjects[:MAX_ENTRIES])}
         with suppress(BrokerError):
-            await self._connection.publish(
+            self._connection.publish(
                 subjects.worker_leases(worker_id), orjson.dumps(page), headers=headers.own()
             )
 
@@ -73,7 +73,7 @@ class LeaseBook:
         if page is None or not is_over(page[0]):
             return 0
         for subject in page[1]:
-            await self._connection.publish(subject, b"-NAK")
+            self._connection.publish(subject, b"-NAK")
         return len(page[1])
 
 

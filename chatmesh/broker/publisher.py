@@ -10,7 +10,8 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from functools import partial
 
 import orjson
 
@@ -81,7 +82,7 @@ class _Entry:
     next_send: float = 0.0
     was_sent: bool = False
     is_unanswered: bool = False
-    began: float = field(default_factory=time.monotonic)
+    began: float = 0.0
 
 
 class Publisher(Service):
@@ -122,7 +123,7 @@ class Publisher(Service):
             if not answer.done():
                 answer.set_result(result)
 
-        entry = await self.send(
+        entry = self.send(
             subject, body, message_headers, done, deadline_seconds=deadline_seconds, waits_for_room=False
         )
         try:
@@ -133,7 +134,7 @@ class Publisher(Service):
             raise result
         return result
 
-    async def send(
+    def send(
         self,
         subject: str,
         body: bytes,
@@ -153,11 +154,13 @@ class Publisher(Service):
                 f"a message of {len(body)} bytes is past the broker's {self._connection.max_payload}",
                 where=subject,
             )
-        deadline = time.monotonic() + deadline_seconds
-        entry = _Entry(subject, body, message_headers, done, deadline, waits_for_room)
-        entry.reply = self._replies.expect(lambda message: self._on_reply(entry, message))
+        now = time.monotonic()
+        entry = _Entry(
+            subject, body, message_headers, done, now + deadline_seconds, waits_for_room, began=now
+        )
+        entry.reply = self._replies.expect(partial(self._on_reply, entry))
         self._pending[entry.reply] = entry
-        await self._transmit(entry)
+        self._transmit(entry, now)
         return entry.reply
 
     @property
@@ -176,23 +179,24 @@ class Publisher(Service):
             try:
                 async with asyncio.timeout(TICK_SECONDS):
                     await self._kick.wait()
-                await self._resend_all()
+                self._resend_all()
             except TimeoutError:
-                await self._resend_due()
+                self._resend_due()
 
     def drain(self) -> None:
         self._draining.set()
         self._kick.set()
 
-    async def _resend_all(self) -> None:
+    def _resend_all(self) -> None:
         """After a reconnect: what was in flight is in doubt, and waiting out its timer would only cost time."""
         self._kick.clear()
         if not self._connection.is_connected:
             return
+        now = time.monotonic()
         for entry in list(self._pending.values()):
-            await self._transmit(entry)
+            self._transmit(entry, now)
 
-    async def _resend_due(self) -> None:
+    def _resend_due(self) -> None:
         now = time.monotonic()
         for entry in list(self._pending.values()):
             if now >= entry.deadline:
@@ -200,10 +204,10 @@ class Publisher(Service):
             elif now >= entry.next_send and self._connection.is_connected:
                 if entry.is_unanswered:
                     self._note_unanswered(entry, now)
-                await self._transmit(entry)
+                self._transmit(entry, now)
 
-    async def _transmit(self, entry: _Entry) -> None:
-        entry.next_send = time.monotonic() + RESEND_SECONDS
+    def _transmit(self, entry: _Entry, now: float) -> None:
+        entry.next_send = now + RESEND_SECONDS
         if self._layout is not None and self._layout.is_partitioned and entry.subject.startswith(_WHOLE):
             if headers.EXPECTED_SUBJECT not in entry.headers:
                 # Whose session may be begun elsewhere by now: whoever asked has to ask where.
@@ -212,10 +216,7 @@ class Publisher(Service):
             # Under a claim: it lies where that does.
             entry.subject = subjects.of_part(0, entry.subject)
         try:
-            # A fresh dict: the client adds to what it is given.
-            await self._connection.publish(
-                entry.subject, entry.body, reply=entry.reply, headers=dict(entry.headers)
-            )
+            self._connection.publish(entry.subject, entry.body, reply=entry.reply, headers=entry.headers)
         except BrokerUnreachableError:
             return
         except CapacityError as error:
@@ -233,6 +234,7 @@ class Publisher(Service):
 
     def _note_stored(self, entry: _Entry) -> None:
         stream = stream_of(entry.subject)
+        metrics.publish_seconds.observe(stream, time.monotonic() - entry.began)
         if self._silence.stored(stream):
             log.info("broker.storing_again", stream=stream)
 
@@ -249,7 +251,6 @@ class Publisher(Service):
         answer = orjson.loads(message.data)
         error = answer.get("error")
         if error is None:
-            metrics.publish_seconds.observe(time.monotonic() - entry.began)
             self._note_stored(entry)
             self._finish(entry, PubAck(answer["seq"], bool(answer.get("duplicate"))))
             return True

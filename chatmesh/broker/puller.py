@@ -115,7 +115,7 @@ class Delivery:
 
     async def _tell(self, body: bytes) -> None:
         with suppress(BrokerError):
-            await self._connection.publish(self.reply, body)
+            self._connection.publish(self.reply, body)
 
 
 @dataclass(slots=True)
@@ -211,7 +211,7 @@ class Puller(Service):
             "idle_heartbeat": int(HEARTBEAT_SECONDS * 1e9),
         }
         with suppress(BrokerUnreachableError):
-            await self._connection.publish(self._subject, orjson.dumps(request), reply=f"{prefix}.{name}")
+            self._connection.publish(self._subject, orjson.dumps(request), reply=f"{prefix}.{name}")
             self._pulls[name] = _Pull(free, now)
 
     async def _receive(self, inbox: Inbox) -> None:

@@ -111,7 +111,7 @@ class Heartbeats:
             if heartbeat.role == "pod"
             else subjects.worker_heartbeat(heartbeat.id)
         )
-        await self._connection.publish(subject, heartbeat.encode(), headers=headers.own())
+        self._connection.publish(subject, heartbeat.encode(), headers=headers.own())
 
     async def last(self, *, seconds: float) -> list[tuple[HeartbeatMessage, float]]:
         """Every pod's and worker's last heartbeat and the Unix time at which the broker stored it; of one that beats

@@ -357,7 +357,7 @@ class Transcript:
             }
         home = self._homes.known(session_id) or await self._homes.begin(session_id, seconds=seconds)
         subject = home.subject(subjects.transcript(session_id, message_id))
-        await self._publisher.send(subject, body, message_headers, done, deadline_seconds=seconds)
+        self._publisher.send(subject, body, message_headers, done, deadline_seconds=seconds)
 
     async def _record(self, stored: Stored | None) -> Record | None:
         """A record, or None for what is none, or was erased: somebody else may write to the subject, and one bad body must

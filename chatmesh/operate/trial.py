@@ -76,7 +76,7 @@ def _key(denial: Denial) -> tuple[str, str]:
 
 async def _publish(broker: Broker, subject: str) -> None:
     conditions = None if subject.startswith("$") else dict(_NO_STREAM)
-    await broker.connection.publish(subject, b"", headers=conditions)
+    broker.connection.publish(subject, b"", headers=conditions)
 
 
 async def _subscribe(broker: Broker, subject: str) -> None:

@@ -48,7 +48,7 @@ class HealthResponder(Listener):
         )
         with suppress(BrokerError):
             # Not `respond`: it would echo the request's headers.
-            await self._connection.publish(message.reply, response.encode(), headers=headers.own())
+            self._connection.publish(message.reply, response.encode(), headers=headers.own())
 
     def holding(self, question: bytes) -> bool | None:
         """Whether the message in question is held here; None where that was not asked."""

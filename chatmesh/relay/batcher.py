@@ -18,6 +18,7 @@ from chatmesh.protocol.tokens import Token
 from chatmesh.relay.batching import Buffer
 from chatmesh.relay.lane import Lane
 from chatmesh.relay.router import Router
+from chatmesh.relay.ticks import Ticks
 from chatmesh.telemetry import get_logger, metrics
 
 log = get_logger("relay")
@@ -46,7 +47,7 @@ class Batcher(Actor[Lane]):
         self._transcript = transcript
         self._router = router
         self._max_chunks = max_chunks
-        self._flush_seconds = flush_seconds
+        self._ticks = Ticks(flush_seconds)
 
     def open(
         self,
@@ -79,7 +80,7 @@ class Batcher(Actor[Lane]):
             key=key,
             buffer=Buffer(self._max_chunks, room),
             max_chunks=self._max_chunks,
-            flush_seconds=self._flush_seconds,
+            ticks=self._ticks,
             wake=self._wake,
         )
 
@@ -92,7 +93,7 @@ class Batcher(Actor[Lane]):
         lane.is_queued = False
         try:
             if lane.acknowledged is not None:
-                await self._on_acknowledged(lane)
+                self._on_acknowledged(lane)
             if lane.is_ready:
                 await self._flush(lane)
         except CapacityError as error:
@@ -116,7 +117,7 @@ class Batcher(Actor[Lane]):
             traceparent=head.traceparent,
         )
 
-    async def _on_acknowledged(self, lane: Lane) -> None:
+    def _on_acknowledged(self, lane: Lane) -> None:
         result, lane.acknowledged = lane.acknowledged, None
         if isinstance(result, BrokerError):
             lane.fail(result)
@@ -125,7 +126,7 @@ class Batcher(Actor[Lane]):
         head, chunks = lane.in_flight
         metrics.batches.inc()
         metrics.chunks.inc(len(chunks))
-        await self._router.send(head, chunks, result.seq, is_foreign=lane.is_foreign)
+        self._router.send(head, chunks, result.seq, is_foreign=lane.is_foreign)
         lane.stored()
 
 

@@ -16,7 +16,8 @@ from chatmesh.errors import BrokerError, ChatmeshError
 from chatmesh.protocol.records import RecordHead
 from chatmesh.protocol.sealing import DataKey
 from chatmesh.protocol.tokens import Token
-from chatmesh.relay.batching import Buffer, flush_at
+from chatmesh.relay.batching import Buffer
+from chatmesh.relay.ticks import Ticks
 
 ROOM_BATCHES = 2
 """How far a provider may run ahead of the broker, in full batches, before it has to wait."""
@@ -39,7 +40,7 @@ class Lane:
         key: DataKey | None = None,
         buffer: Buffer,
         max_chunks: int,
-        flush_seconds: float,
+        ticks: Ticks,
         wake: Callable[[Lane], None],
     ) -> None:
         self.session_id = session_id
@@ -57,10 +58,10 @@ class Lane:
         self.acknowledged: PubAck | BrokerError | None = None
         self._buffer = buffer
         self._max_waiting = ROOM_BATCHES * max_chunks
-        self._flush_seconds = flush_seconds
+        self._ticks = ticks
         self._wake = wake
         self._loop = asyncio.get_running_loop()
-        self._timer: asyncio.TimerHandle | None = None
+        self._leaves_at: float | None = None  # the tick that is waited for
         self._inserted: deque[tuple[Token, bytes, dict[str, Any], str, DataKey | None]] = deque()
         self._reset: str | None = None
         self._is_ended = False
@@ -76,7 +77,7 @@ class Lane:
             if not self.is_queued:
                 self._touch()
         elif count == 1:
-            self._start_timer()
+            self._leaves_at = self._ticks.expect(self._on_tick)
         return count < self._max_waiting and self._failure is None
 
     def reset(self, reason: str) -> None:
@@ -134,8 +135,7 @@ class Lane:
     def close(self) -> None:
         """The generation is over, whatever became of it: nothing of this lane is written any more but what is under
         way."""
-        if self._timer is not None:
-            self._timer.cancel()
+        self._leaves_at = None
         self._failure = self._failure or ChatmeshError("the lane is closed")
 
     async def _wait(self) -> None:
@@ -170,9 +170,7 @@ class Lane:
             )
             self.in_flight = (head, [chunk])
             return self.in_flight
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
+        self._leaves_at = None
         head = RecordHead(
             self.session_id,
             self.message_id,
@@ -187,7 +185,7 @@ class Lane:
         self._reset = None
         self.in_flight = (head, self._buffer.take())
         if len(self._buffer) and not self._buffer.is_due:
-            self._start_timer()
+            self._leaves_at = self._ticks.expect(self._on_tick)
         return self.in_flight
 
     def on_acknowledged(self, result: PubAck | BrokerError) -> None:
@@ -214,14 +212,11 @@ class Lane:
         if self._waiter is not None and not self._waiter.done():
             self._waiter.set_result(None)
 
-    def _start_timer(self) -> None:
-        at = flush_at(self._loop.time(), self._flush_seconds)
-        self._timer = self._loop.call_at(at, self._on_timer)
-
-    def _on_timer(self) -> None:
-        self._timer = None
-        self._buffer.expire()
-        self._touch()
+    def _on_tick(self, at: float) -> None:
+        if at == self._leaves_at:
+            self._leaves_at = None
+            self._buffer.expire()
+            self._touch()
 
     def _touch(self) -> None:
         if not self.is_queued:

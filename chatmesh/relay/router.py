@@ -23,6 +23,8 @@ log = get_logger("relay")
 REGISTRY_SECONDS = 0.5
 """A registry that is slower than this is treated as away: readers wait behind it."""
 
+_ROUTED = {way: metrics.routed.labels(way) for way in ("pod", "broadcast", "copy")}
+
 CHANGES = 8192
 """Registry changes that may wait: one for each session that somebody begins or ends to read."""
 
@@ -59,24 +61,23 @@ class Router(Listener):
         else:
             del self._routes[session_id]
 
-    async def send(
-        self, head: RecordHead, chunks: Sequence[bytes], seq: int, *, is_foreign: bool = False
-    ) -> None:
+    def send(self, head: RecordHead, chunks: Sequence[bytes], seq: int, *, is_foreign: bool = False) -> None:
         """A stored record to its readers' pods. `is_foreign`: the request came from somebody else's pod, which decodes
         every message as one chunk."""
         entry = self._routes.get(head.session_id)
         targets = entry[0].targets(self._is_dead) if entry is not None else []
         live = head.encode(chunks, seq=seq)
-        message_headers = headers.own(head.traceparent) | {headers.SENT: str(int(time.time() * 1000))}
+        message_headers = headers.own(head.traceparent)
+        message_headers[headers.SENT] = str(int(time.time() * 1000))
         for pod_id in targets:
-            await self._send(subjects.response(pod_id), live, message_headers, "pod")
+            self._send(subjects.response(pod_id), live, message_headers, "pod")
         if is_foreign:
             for chunk in chunks:
-                await self._send(subjects.broadcast(head.session_id), chunk, message_headers, "copy")
+                self._send(subjects.broadcast(head.session_id), chunk, message_headers, "copy")
         elif not targets:
-            await self._send(subjects.broadcast(head.session_id), live, message_headers, "broadcast")
+            self._send(subjects.broadcast(head.session_id), live, message_headers, "broadcast")
 
-    async def announce(
+    def announce(
         self, record: Record, traceparent: str, key: DataKey | None, *, is_foreign: bool = False
     ) -> None:
         """Sends a record again that is stored already: whoever missed it has a chance to notice. The session is open."""
@@ -89,12 +90,12 @@ class Router(Listener):
             traceparent=traceparent,
             key=key,
         )
-        await self.send(head, record.chunks.lines, record.seq, is_foreign=is_foreign)
+        self.send(head, record.chunks.lines, record.seq, is_foreign=is_foreign)
 
-    async def _send(self, subject: str, body: bytes, message_headers: dict[str, str], way: str) -> None:
+    def _send(self, subject: str, body: bytes, message_headers: dict[str, str], way: str) -> None:
         try:
-            await self._connection.publish(subject, body, headers=message_headers)
-            metrics.routed.labels(way).inc()
+            self._connection.publish(subject, body, headers=message_headers)
+            _ROUTED[way].inc()
         except (BrokerError, CapacityError) as error:
             metrics.errors.labels("relay", "route").inc()
             log.warning("relay.not_routed", subject=subject, error=str(error))

@@ -35,8 +35,8 @@ delivery_lag = Histogram(
     ["subject"],
     buckets=_FAST,
 )
-publish_seconds = Histogram(
-    "chatmesh_publish_seconds", "From a JetStream publish to its acknowledgement.", buckets=_FAST
+publish_seconds = Spans(
+    "chatmesh_publish_seconds", "From a JetStream publish to its acknowledgement, by stream.", "stream"
 )
 publish_retries = Counter(
     "chatmesh_publish_retries_total", "Messages sent again for want of an acknowledgement."

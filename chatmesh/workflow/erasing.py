@@ -63,4 +63,4 @@ class Eraser:
         result = await stored
         if isinstance(result, BrokerError):
             raise result
-        await self._routes.send(head, [], result.seq)
+        self._routes.send(head, [], result.seq)

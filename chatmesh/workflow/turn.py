@@ -202,7 +202,7 @@ class Turns:
 
     async def _finish(self, task: Task, final: Record) -> Outcome:
         """The final record is stored already, and only its ack was lost. Readers may have missed it too."""
-        await self._routes.announce(final, task.traceparent, task.key, is_foreign=task.is_foreign)
+        self._routes.announce(final, task.traceparent, task.key, is_foreign=task.is_foreign)
         return await self._ack(task)
 
     async def _ack(self, task: Task) -> Outcome:

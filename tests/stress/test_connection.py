@@ -27,7 +27,7 @@ async def connection(broker: Broker) -> AsyncIterator[Connection]:
 
 async def heard(connection: Connection, inbox: Inbox) -> bool:
     """Whether what is published comes back."""
-    await connection.publish(inbox.subject, b"?")
+    connection.publish(inbox.subject, b"?")
     async with asyncio.timeout(PATIENCE_SECONDS):
         return [message.data for message in await inbox.take()] == [b"?"]
 
@@ -88,10 +88,10 @@ async def test_messages_of_all_subscriptions_come_in_order_while_they_come_and_g
 ) -> None:
     kept = await connection.subscribe("kept", capacity=4096)
     for number in range(1000):
-        await connection.publish("kept", b"%d" % number)
+        connection.publish("kept", b"%d" % number)
         if number % 50 == 0:
             other = await connection.subscribe("other", capacity=1)
-            await connection.publish("other", b"x" * 100_000)
+            connection.publish("other", b"x" * 100_000)
             await connection.unsubscribe(other)
     await connection.flush()
     assert [message.data for message in await kept.take()] == [b"%d" % number for number in range(1000)]
@@ -102,7 +102,7 @@ async def test_what_does_not_fit_is_told_of(connection: Connection) -> None:
     inbox, told = await connection.subscribe("s", capacity=2), []
     inbox.on_loss(lambda: told.append(inbox.lost))
     for number in range(5):
-        await connection.publish("s", b"%d" % number)
+        connection.publish("s", b"%d" % number)
     await connection.flush()
     assert [message.data for message in await inbox.take()] == [b"0", b"1"]
     assert told == [1, 2, 3]
@@ -131,7 +131,7 @@ async def test_handler_of_a_reply_that_fails_ends_the_replies_and_not_the_connec
 
     running = asyncio.create_task(replies.run(up.set))
     await up.wait()
-    await connection.publish(replies.expect(fail), b"")
+    connection.publish(replies.expect(fail), b"")
     with pytest.raises(ZeroDivisionError):
         await running
     inbox = await connection.subscribe("s", capacity=8)
@@ -143,7 +143,7 @@ async def test_handler_of_a_reply_that_fails_ends_the_replies_and_not_the_connec
     up.clear()
     running = asyncio.create_task(replies.run(up.set))
     await up.wait()
-    await connection.publish(reply, b"late")
+    connection.publish(reply, b"late")
     await connection.flush()
     assert heard_of == [b"late"]
     replies.drain()
@@ -163,9 +163,9 @@ async def test_what_can_not_be_written_at_this_moment_goes_out_with_the_next(
 
     with monkeypatch.context() as patched:
         patched.setattr(transport, "writelines", refuse)
-        await connection.publish("s", b"late")
+        connection.publish("s", b"late")
         await turns(3)
-    await connection.publish("s", b"next")
+    connection.publish("s", b"next")
     await connection.flush()
     assert [message.data for message in await inbox.take()] == [b"late", b"next"]
     await connection.unsubscribe(inbox)

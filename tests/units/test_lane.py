@@ -15,6 +15,7 @@ from chatmesh.protocol.records import RecordHead
 from chatmesh.protocol.tokens import Token
 from chatmesh.relay.batching import Buffer
 from chatmesh.relay.lane import ROOM_BATCHES, Lane
+from chatmesh.relay.ticks import Ticks
 from tests.units.made import SESSION
 from tests.units.virtual import timeless, turns
 
@@ -41,7 +42,7 @@ class Relay:
             is_foreign=False,
             buffer=Buffer(max_chunks, 100_000),
             max_chunks=max_chunks,
-            flush_seconds=FLUSH,
+            ticks=Ticks(FLUSH),
             wake=self._wake,
         )
 

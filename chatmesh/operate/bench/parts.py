@@ -88,7 +88,7 @@ def main() -> None:
     columns = [{name: cost(step) / size for name, step in steps(size).items()} for size in SIZES]
     for name in columns[0]:
         tell(f"{name:34}" + "".join(f"{column[name]:8.2f}" for column in columns))
-    block = header_block.write(HEADERS) or b""
+    block = header_block.write(HEADERS)
     lines = block[len(b"NATS/1.0\r\n") :]
     tell("\nµs a message")
     for name, step in {

@@ -120,9 +120,7 @@ class _Others:
                     answer = HealthResponse(
                         "worker", Token(asked), "healthy", 1, iso(time.time()), _boot(asked)
                     )
-                    await self._broker.connection.publish(
-                        message.reply, answer.encode(), headers=headers.own()
-                    )
+                    self._broker.connection.publish(message.reply, answer.encode(), headers=headers.own())
 
     async def move(self, times: int) -> None:
         """So many sessions get their first reader, or lose their last one, one after the other at other pods."""

@@ -60,7 +60,7 @@ class Message:
 
     def published(self, reply: str) -> bytes:
         """As NATS's protocol has it; acknowledged at `reply`, unless that is empty."""
-        head = header_block.write(self.headers) or b""
+        head = header_block.write(self.headers)
         to = f"{self.subject} {reply}" if reply else self.subject
         line = f"HPUB {to} {len(head)} {len(head) + len(self.body)}\r\n"
         return b"%b%b%b\r\n" % (line.encode(), head, self.body)
