@@ -1,12 +1,13 @@
 """Writes the chunks of one attempt: counts their ids, splits what is too large, and knows the shape of each ending.
 
 A token is a chunk, and all that differs from one to the next is its id, its text and its time. So what is around them is
-encoded once for an attempt: 0.3 µs a token instead of 1.0.
+encoded once for an attempt, and those of a batch are written together: 0.5 µs a token instead of 2.0.
 """
 
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from typing import Any
 
 import orjson
@@ -72,30 +73,32 @@ class ChunkEncoder:
         self._undigested.clear()
         self._digest = hashlib.sha256()
 
-    def content(self, text: str, unix_seconds: float) -> list[bytes]:
-        """One token: one chunk, or several where the text is larger than a message may be. A provider may yield half a
-        surrogate pair: it becomes U+FFFD, and the answer goes on."""
-        self.tokens += 1
-        try:
-            encoded = orjson.dumps(text)
-        except orjson.JSONEncodeError:
-            text = clean_text(text)
-            encoded = orjson.dumps(text)
-        self._undigested.append(text)
+    def content(self, drafts: Sequence[tuple[str, float]]) -> list[bytes]:
+        """Tokens, each with its time in Unix seconds: a chunk each, or several where a text is larger than a message may be. A
+        provider may yield half a surrogate pair: it becomes U+FFFD, and the answer goes on."""
+        self.tokens += len(drafts)
+        before, max_text, number = self._before, self._max_text, self.next_id
+        chunks: list[bytes] = []
+        millisecond, behind = -1, b""
+        for said, unix_seconds in drafts:
+            text = said
+            try:
+                encoded = orjson.dumps(text)
+            except orjson.JSONEncodeError:
+                text = clean_text(said)
+                encoded = orjson.dumps(text)
+            self._undigested.append(text)
+            if (now := int(unix_seconds * 1000)) != millisecond:
+                millisecond = now
+                behind = self._between + iso(unix_seconds).encode() + self._behind
+            for part in (encoded,) if len(text) <= max_text else _split(text, max_text):
+                # As `_chunk` would write it.
+                chunks.append(b'%b%d,"chunk":%b%b' % (before, number, part, behind))
+                number += 1
+        self.next_id = number
         if len(self._undigested) >= DIGEST_PIECES:
             self._digest_all()
-        if len(text) <= self._max_text:
-            return [self._content(encoded, unix_seconds)]
-        return [
-            self._content(orjson.dumps(text[at : at + self._max_text]), unix_seconds)
-            for at in range(0, len(text), self._max_text)
-        ]
-
-    def _content(self, text: bytes, unix_seconds: float) -> bytes:
-        """As `_chunk` would write it. `text` is JSON."""
-        chunk_id, stamp = self.next_id, iso(unix_seconds).encode()
-        self.next_id = chunk_id + 1
-        return b'%b%d,"chunk":%b%b%b%b' % (self._before, chunk_id, text, self._between, stamp, self._behind)
+        return chunks
 
     def structured(self, data: dict[str, Any], unix_seconds: float) -> bytes:
         """A tool call, reasoning: JSON in a `metadata` chunk. Raises ProtocolError where it is no JSON, or past
@@ -163,3 +166,8 @@ class ChunkEncoder:
     def _digest_all(self) -> None:
         self._digest.update("".join(self._undigested).encode())
         self._undigested.clear()
+
+
+def _split(text: str, most: int) -> list[bytes]:
+    """In JSON, piece by piece."""
+    return [orjson.dumps(text[at : at + most]) for at in range(0, len(text), most)]

@@ -19,11 +19,12 @@ class Overlap:
     def __init__(self, shown: str) -> None:
         self._tail = shown[-MAX_OVERLAP:]
         self._held = ""
-        self._is_over = not self._tail
+        self.is_over = not self._tail
+        """Whether all that comes is shown as it is."""
 
     def feed(self, text: str) -> str:
         """What can be shown now; empty while it may still be a repetition."""
-        if self._is_over:
+        if self.is_over:
             return text
         self._held += text
         # As long as some end of the shown text begins with all that was held back, it may go on repeating.
@@ -35,7 +36,7 @@ class Overlap:
         """The text that is still held back, without the longest repetition in front of it."""
         held, self._held = self._held, ""
         # Thoughts before the first word end nothing: the repetition is still to come.
-        self._is_over = self._is_over or bool(held)
+        self.is_over = self.is_over or bool(held)
         for at in range(len(self._tail)):
             length = len(self._tail) - at
             if length < min(MIN_OVERLAP, len(self._tail)):

@@ -16,7 +16,7 @@ from chatmesh.errors import BrokerError, ChatmeshError
 from chatmesh.protocol.records import RecordHead
 from chatmesh.protocol.sealing import DataKey
 from chatmesh.protocol.tokens import Token
-from chatmesh.relay.batching import Buffer
+from chatmesh.relay.batching import Buffer, Encode
 from chatmesh.relay.ticks import Ticks
 
 ROOM_BATCHES = 2
@@ -71,8 +71,23 @@ class Lane:
     # --- the generation's side -------------------------------------------------------------------------------------
 
     def write(self, chunk: bytes, *, urgent: bool = False) -> bool:
-        """Takes an encoded chunk. Unbounded by itself: where it returns False, `wait_room` before the next one."""
-        count = self._buffer.add(chunk, urgent=urgent)
+        """Takes an encoded chunk, behind `settle`. Unbounded by itself: where it returns False, `wait_room` before the next
+        one."""
+        return self._added(self._buffer.add(chunk, urgent=urgent))
+
+    def encode_by(self, encode: Encode) -> None:
+        """What makes chunks of what is said."""
+        self._buffer.encode = encode
+
+    def say(self, text: str, unix_seconds: float) -> bool:
+        """Takes a token, which becomes a chunk when its batch leaves. Otherwise like `write`."""
+        return self._added(self._buffer.draft(text, unix_seconds))
+
+    def settle(self) -> None:
+        """What was said becomes chunks: before any other one is encoded."""
+        self._buffer.settle()
+
+    def _added(self, count: int) -> bool:
         if self._buffer.is_due:
             if not self.is_queued:
                 self._touch()

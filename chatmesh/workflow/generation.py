@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator, Sequence
-from contextlib import aclosing
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import cast
 
 from chatmesh.errors import ProtocolError, ProviderError
@@ -14,6 +15,7 @@ from chatmesh.providers import Continuation, Delta, Prompt, Provider, Resume
 from chatmesh.providers.overlap import Overlap
 from chatmesh.telemetry import get_logger
 from chatmesh.telemetry.tracing import Kind, Span
+from chatmesh.workflow.ports import LanePort
 from chatmesh.workflow.shown import Shown
 from chatmesh.workflow.writing import Writing
 
@@ -44,6 +46,7 @@ async def generate(choices: Sequence[Choice], resume: Resume, writing: Writing) 
     """
     lane, encoder = writing.lane, writing.encoder
     shown = Shown(resume)
+    lane.encode_by(partial(_encode, shown, writing))
     failed: list[dict[str, str]] = []
     for number, choice in enumerate(choices, start=1):
         encoder.model = choice.prompt.model
@@ -82,9 +85,16 @@ async def _write(choice: Choice, shown: Shown, writing: Writing, span: Span) -> 
     overlap = Overlap(resume.text if repeats else "")
     writing.ledger.begin(choice.prompt.model, 0 if restarts else len(resume.text))
     generated = provider.generate(choice.prompt, Resume() if restarts else resume)
-    is_first = True
-    async with aclosing(cast("AsyncGenerator[Delta, None]", generated)) as deltas:
+    is_first, is_plain = True, False
+    async with _settled(generated, lane) as deltas:
         async for delta in deltas:
+            text, finish_reason, data, usage, notes = delta
+            if is_plain and text and finish_reason is None and data is None and usage is None and not notes:
+                # Nearly all of an answer comes this way, so it is a short one.
+                if not lane.say(text, time.time()):
+                    await lane.wait_room()
+                continue
+            lane.settle()
             if restarts:
                 # Only now: as long as nothing better is there, what was shown stays. What is still on its way belongs to
                 # what is taken back, and goes first.
@@ -102,9 +112,9 @@ async def _write(choice: Choice, shown: Shown, writing: Writing, span: Span) -> 
                 has_room = lane.write(chunk, urgent=is_first)
             if chunks:
                 writing.pace.wrote(now)
-            if delta.finish_reason is not None:
-                writing.end(delta.finish_reason, by_itself=True)
-                return delta.finish_reason
+            if finish_reason is not None:
+                writing.end(finish_reason, by_itself=True)
+                return finish_reason
             if is_first and chunks:
                 # A provider that never waits would keep the batcher from sending the first chunk at once.
                 is_first = False
@@ -112,7 +122,27 @@ async def _write(choice: Choice, shown: Shown, writing: Writing, span: Span) -> 
                 await asyncio.sleep(0)
             elif not has_room:
                 await lane.wait_room()
+            is_plain = overlap.is_over and not is_first
     raise ProviderError("the model's answer ended without saying why", code="provider_incomplete")
+
+
+@asynccontextmanager
+async def _settled(generated: AsyncIterator[Delta], lane: LanePort) -> AsyncIterator[AsyncIterator[Delta]]:
+    """Closes the provider, and what it has said becomes chunks, however it ends: nothing else is encoded before."""
+    try:
+        async with aclosing(cast("AsyncGenerator[Delta, None]", generated)) as deltas:
+            yield deltas
+    finally:
+        lane.settle()
+
+
+def _encode(shown: Shown, writing: Writing, drafts: Sequence[tuple[str, float]]) -> list[bytes]:
+    """What was plainly said, once its batch leaves."""
+    texts, times = zip(*drafts, strict=True)
+    shown.add(*texts)
+    writing.ledger.count(len(texts), shown=len(texts))
+    writing.pace.wrote(*times)
+    return writing.encoder.content(drafts)
 
 
 def _chunks(delta: Delta, overlap: Overlap, shown: Shown, writing: Writing, now: float) -> list[bytes]:
@@ -125,13 +155,16 @@ def _chunks(delta: Delta, overlap: Overlap, shown: Shown, writing: Writing, now:
     text = overlap.feed(delta.text) if delta.text else ""
     if delta.data is not None or delta.finish_reason is not None:
         text += overlap.end()
-    chunks = encoder.content(text, now) if text else []
+    chunks = encoder.content([(text, now)]) if text else []
     if delta.data is not None:
         try:
             chunks.append(encoder.structured(delta.data, now))
         except ProtocolError as error:
             raise ProviderError(error.what, code="provider_invalid") from error
-    shown.add(text, delta.data)
+    if text:
+        shown.add(text)
+    if delta.data is not None:
+        shown.add_data(delta.data)
     if delta.text or delta.data is not None:
-        ledger.count(is_shown=bool(chunks))
+        ledger.count(1, shown=int(bool(chunks)))
     return chunks

@@ -85,11 +85,11 @@ class Ledger:
         self._entries.append(_Entry(model, self._attempt, shown_characters // CHARACTERS_PER_TOKEN))
         self._is_open = True
 
-    def count(self, *, is_shown: bool) -> None:
+    def count(self, pieces: int, *, shown: int) -> None:
         """It said something; a repetition that is trimmed is not shown."""
         entry = self._entries[-1]
-        entry.pieces += 1
-        entry.standing += is_shown
+        entry.pieces += pieces
+        entry.standing += shown
 
     def learn(self, usage: Usage) -> None:
         """Its provider has counted: all of the call, or so far."""

@@ -29,20 +29,21 @@ class Pace:
         self.tell()
         self._model = model
 
-    def wrote(self, now: float) -> None:
-        """A piece was written at `now`, in Unix seconds."""
-        if self._last is not None:
-            gap = int((now - self._last) * 1e6)
-            if gap > 0:  # else the clock went back, or hardly on
+    def wrote(self, *times: float) -> None:
+        """Pieces were written then, in Unix seconds, oldest first."""
+        last, counts = self._last, self._counts
+        for now in times:
+            if last is None:
+                self.first_at = now
+                if self._accepted_at is not None:
+                    metrics.first_token_seconds.observe(self._model, now - self._accepted_at)
+            elif (gap := int((now - last) * 1e6)) > 0:
                 self._total += gap
-                self._counts[gap.bit_length()] += 1
-            else:
-                self._counts[0] += 1
-        else:
-            self.first_at = now
-            if self._accepted_at is not None:
-                metrics.first_token_seconds.observe(self._model, now - self._accepted_at)
-        self._last = now
+                counts[gap.bit_length()] += 1
+            else:  # the clock went back, or hardly on
+                counts[0] += 1
+            last = now
+        self._last = last
 
     def tell(self) -> None:
         """The metric has what was counted."""

@@ -16,14 +16,15 @@ class Shown:
         self._is_void = resume.is_void
         self._has_thoughts = False
 
-    def add(self, text: str, data: dict[str, Any] | None) -> None:
-        """A piece of the answer, as it was written."""
-        if text:
-            self._texts.append(text)
-            self._chunks += 1
-        if data is not None:
-            self._has_thoughts = True
-            self._is_void = self._is_void or data.get("type") == "tool_call"
+    def add(self, *texts: str) -> None:
+        """Pieces of the answer, as they were written."""
+        self._texts += texts
+        self._chunks += len(texts)
+
+    def add_data(self, data: dict[str, Any]) -> None:
+        """A structured piece."""
+        self._has_thoughts = True
+        self._is_void = self._is_void or data.get("type") == "tool_call"
 
     def restart(self) -> None:
         """All of it was taken back."""

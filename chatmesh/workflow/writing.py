@@ -24,6 +24,7 @@ class Writing:
 
     def end(self, finish_reason: str, *, by_itself: bool = False) -> None:
         """`by_itself`: the model came to its end, so what its provider has counted is all of it."""
+        self.lane.settle()
         self.ledger.end(finish_reason, by_itself=by_itself)
         self.span.note(finish_reason=finish_reason)
         if (usage := self.ledger.usage) is not None:
@@ -32,6 +33,7 @@ class Writing:
 
     def fail(self, code: str, message: str) -> None:
         """`message` is for people: no stack trace, no secret."""
+        self.lane.settle()
         self.ledger.end(code)
         self.span.note(finish_reason="error")
         self.span.fail(code)

@@ -38,7 +38,7 @@ def encoder(*, next_id: int = 0, max_text: int = 1000, tokens: int = 0) -> Chunk
 
 
 def test_a_content_chunk_is_the_seeds() -> None:
-    (chunk,) = encoder(next_id=42).content(" weather", NOW)
+    (chunk,) = encoder(next_id=42).content([(" weather", NOW)])
     assert json.loads(chunk) == {
         "session_id": "s",
         "message_id": "m",
@@ -78,7 +78,7 @@ def test_a_failure_is_an_error_final_with_its_code() -> None:
 @settings(deadline=None)
 def test_ids_rise_by_one_over_whatever_is_written(texts: list[str], next_id: int, max_text: int) -> None:
     writer = encoder(next_id=next_id, max_text=max_text)
-    written = [chunk for text in texts for chunk in writer.content(text, NOW)]
+    written = [chunk for text in texts for chunk in writer.content([(text, NOW)])]
     written.append(writer.final("stop", NOW, Spend()))
     ids = [json.loads(chunk)["chunk_id"] for chunk in written]
     assert ids == list(range(next_id, next_id + len(written)))
@@ -91,7 +91,7 @@ def test_ids_rise_by_one_over_whatever_is_written(texts: list[str], next_id: int
 )
 @settings(deadline=None)
 def test_a_large_text_is_split_and_nothing_of_it_lost(text: str, max_text: int) -> None:
-    written = [json.loads(chunk)["chunk"] for chunk in encoder(max_text=max_text).content(text, NOW)]
+    written = [json.loads(chunk)["chunk"] for chunk in encoder(max_text=max_text).content([(text, NOW)])]
     assert "".join(written) == text
     assert all(len(part) <= max_text for part in written)
     assert len(written) == max(1, -(-len(text) // max_text))
@@ -100,8 +100,8 @@ def test_a_large_text_is_split_and_nothing_of_it_lost(text: str, max_text: int) 
 @given(text=ANY_TEXT, max_text=st.integers(1, 60))
 @settings(deadline=None, max_examples=50)
 def test_a_chunk_never_takes_more_than_six_bytes_a_character(text: str, max_text: int) -> None:
-    around = len(encoder(next_id=10**6).content("", NOW)[0])
-    for chunk in encoder(max_text=max_text).content(text, NOW):
+    around = len(encoder(next_id=10**6).content([("", NOW)])[0])
+    for chunk in encoder(max_text=max_text).content([(text, NOW)]):
         assert len(chunk) <= around + 6 * max_text
 
 
@@ -109,7 +109,7 @@ def test_a_chunk_never_takes_more_than_six_bytes_a_character(text: str, max_text
 @settings(deadline=None)
 def test_any_text_of_a_provider_can_be_read_by_anybody(text: str) -> None:
     writer = encoder(max_text=20)
-    for chunk in [*writer.content(text, NOW), writer.failure("c", text, NOW, Spend())]:
+    for chunk in [*writer.content([(text, NOW)]), writer.failure("c", text, NOW, Spend())]:
         ChunkBatch.decode(chunk)
 
 
@@ -173,6 +173,6 @@ def example(chunk: bytes) -> dict[str, Any]:
 
 def test_an_attempt_goes_on_counting_tokens_where_the_last_one_ended() -> None:
     writer = encoder(tokens=3, max_text=2)
-    writer.content("ab", NOW)
-    writer.content("abcdef", NOW)
+    writer.content([("ab", NOW)])
+    writer.content([("abcdef", NOW)])
     assert example(writer.final("stop", NOW, Spend()))["metadata"]["tokens_used"] == 5

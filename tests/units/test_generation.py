@@ -7,6 +7,7 @@ import hashlib
 import json
 from collections.abc import AsyncIterator
 from contextlib import suppress
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -16,6 +17,7 @@ from chatmesh.protocol.encoder import ChunkEncoder
 from chatmesh.protocol.spend import Spend
 from chatmesh.protocol.tokens import Token
 from chatmesh.providers import Continuation, Delta, Prompt, Resume, Usage
+from chatmesh.relay.batching import Draft, Encode
 from chatmesh.workflow.generation import Choice
 from chatmesh.workflow.generation import generate as generate_by
 from chatmesh.workflow.ledger import Ledger
@@ -34,13 +36,27 @@ class FakeLane:
         self.resets: list[tuple[int, str]] = []
         self.stored_at: list[int] = []
         self.written: list[dict[str, Any]] = []
+        self.drafts: list[Draft] = []
         self.urgent: list[bool] = []
         self.finals = 0
         self.waits = 0
         self._room = room
         self._on_full = on_full
 
+    def encode_by(self, encode: Encode) -> None:
+        self._encode = encode
+
+    def say(self, text: str, unix_seconds: float) -> bool:
+        self.drafts.append((text, unix_seconds))
+        return len(self.written) + len(self.drafts) < self._room
+
+    def settle(self) -> None:
+        drafts, self.drafts = self.drafts, []
+        for chunk in self._encode(drafts) if drafts else []:
+            self.write(chunk)
+
     def write(self, chunk: bytes, *, urgent: bool = False) -> bool:
+        assert not self.drafts, "encoded before what is in front of it"
         self.written.append(json.loads(chunk))
         self.urgent.append(urgent)
         return len(self.written) < self._room
@@ -140,6 +156,46 @@ async def test_the_first_and_the_final_chunk_do_not_wait() -> None:
     )
     assert lane.urgent == [True, False, False, True]
     assert lane.finals == 1
+
+
+@timeless
+async def test_what_is_plainly_said_becomes_chunks_together_and_keeps_its_place_and_its_time() -> None:
+    """Whatever else is encoded comes behind it: ids rise in the order of the answer."""
+    lane = FakeLane()
+    call = {"type": "tool_call", "index": 0, "id": "c1", "name": "look", "arguments": ""}
+    said = [
+        Delta("a"),
+        Delta("b"),
+        Delta("c"),
+        Delta(data=call),
+        Delta("d"),
+        Delta("e", usage=Usage(1, 2)),
+    ]
+    encoder, ledger = writer(), Ledger(1)
+    provider = Scripted(*said, Delta("", "stop"))
+    await generate_by([Choice(provider, PROMPT)], Resume(), Writing(lane, encoder, ledger))
+    assert [chunk["chunk_id"] for chunk in lane.written] == list(range(7))
+    assert lane.texts == ["a", "b", "c", json.dumps(call, separators=(",", ":")), "d", "e", ""]
+    times = [chunk["timestamp"] for chunk in lane.written]
+    assert times == sorted(times)
+    assert lane.written[-1]["metadata"]["digest"] == digest("abcde")
+    (spent,) = ledger.spend.calls
+    assert (spent.generated_tokens, spent.delivered_tokens) == (2, 2)  # as the provider has counted
+
+
+@timeless
+async def test_where_a_model_fails_what_it_has_said_is_known_to_the_next_one() -> None:
+    lane = FakeLane()
+    first = Scripted(Delta("a"), Delta("b"), Delta("c"), ProviderError("no", code="overloaded"))
+    second = Scripted(Delta("d"), Delta("", "stop"))
+    other = replace(PROMPT, model="n")
+    await generate_by(
+        [Choice(first, PROMPT), Choice(second, other)], Resume(), Writing(lane, writer(), Ledger(1))
+    )
+    assert second.resume == Resume("abc", 3)
+    assert lane.texts == ["a", "b", "c", "d", ""]
+    models = [chunk["metadata"]["model"] for chunk in lane.written]
+    assert models == [PROMPT.model] * 3 + ["n"] * 2
 
 
 @timeless

@@ -45,6 +45,7 @@ class Relay:
             ticks=Ticks(FLUSH),
             wake=self._wake,
         )
+        self.lane.encode_by(lambda drafts: [text.encode() for text, _ in drafts])
 
     def _wake(self, lane: Lane) -> None:
         self.woken += 1
@@ -97,6 +98,31 @@ async def test_other_chunks_leave_together_when_the_first_of_them_has_waited_lon
     await asyncio.sleep(FLUSH)
     assert relay.batches == [[b"a", b"b"]]
     assert relay.times == pytest.approx([FLUSH])
+
+
+@timeless
+async def test_what_is_said_leaves_together_with_what_was_written_and_when_that_does() -> None:
+    relay = Relay()
+    relay.lane.write(b"a")
+    relay.lane.say("b", 0.0)
+    await asyncio.sleep(FLUSH)
+    await relay.settle()
+    relay.lane.say("c", 0.0)
+    await asyncio.sleep(FLUSH)
+    await relay.settle()
+    assert relay.batches == [[b"a", b"b"], [b"c"]]
+    assert relay.times == pytest.approx([FLUSH, 2 * FLUSH])
+
+
+@timeless
+async def test_a_full_batch_of_what_is_said_does_not_wait() -> None:
+    relay = Relay(max_chunks=3)
+    assert [relay.lane.say(text, 0.0) for text in "abcdef"] == [True] * 5 + [False]
+    await turns(2)
+    assert relay.batches == [[b"a", b"b", b"c"]]
+    assert relay.times == [0.0]
+    relay.lane.write_final(b"z")
+    await relay.settle()
 
 
 @timeless
@@ -163,7 +189,9 @@ async def test_what_a_full_batch_left_behind_gets_a_timer_of_its_own() -> None:
 
 @given(
     steps=st.lists(
-        st.one_of(st.sampled_from(["write", "urgent", "acknowledge", "turn", "insert"]), st.floats(0, 0.1)),
+        st.one_of(
+            st.sampled_from(["write", "urgent", "say", "acknowledge", "turn", "insert"]), st.floats(0, 0.1)
+        ),
         max_size=60,
     ),
     max_chunks=st.integers(1, 5),
@@ -178,7 +206,11 @@ async def test_whatever_comes_when_every_chunk_is_stored_once_in_order_without_a
     written, inserted = 0, 0
     for step in steps:
         match step:
+            case "say":
+                relay.lane.say(str(written), 0.0)
+                written += 1
             case "write" | "urgent":
+                relay.lane.settle()
                 relay.lane.write(b"%d" % written, urgent=step == "urgent")
                 written += 1
             case "insert":
@@ -190,6 +222,7 @@ async def test_whatever_comes_when_every_chunk_is_stored_once_in_order_without_a
                 await turns(1)
             case float():
                 await asyncio.sleep(step)
+    relay.lane.settle()
     relay.lane.write_final(b"%d" % written)
     await relay.settle()
     await relay.lane.wait_stored()

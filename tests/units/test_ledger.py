@@ -19,7 +19,7 @@ PRICE = Price(2.0, 10.0)
 
 def said(ledger: Ledger, shown: int, trimmed: int = 0) -> None:
     for number in range(shown + trimmed):
-        ledger.count(is_shown=number >= trimmed)
+        ledger.count(1, shown=int(number >= trimmed))
 
 
 def numbers(ledger: Ledger) -> list[tuple[str, int, int, bool]]:

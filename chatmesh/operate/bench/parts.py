@@ -53,7 +53,8 @@ def steps(size: int) -> dict[str, Step]:
     encoder = ChunkEncoder(
         SESSION, MESSAGE, "corr_0123456789abcdef", model="count", attempt=1, max_text=65_536
     )
-    chunks = [chunk for _ in range(size) for chunk in encoder.content("token ", now)]
+    drafts = [("token ", now)] * size
+    chunks = encoder.content(drafts)
     head = RecordHead(SESSION, MESSAGE, 7, 1, 123_456)
     live = head.encode(chunks, seq=123_457)
     plain = orjson.dumps(orjson.loads(live))
@@ -65,7 +66,7 @@ def steps(size: int) -> dict[str, Step]:
         return sse.events(again, scope)
 
     return {
-        "write the chunks": lambda: [encoder.content("token ", now) for _ in range(size)],
+        "write the chunks": lambda: encoder.content(drafts),
         "[as JSON of a dict each]": lambda: [
             orjson.dumps(chunk | {"timestamp": stamp(now)}) for chunk in objects
         ],

@@ -169,7 +169,7 @@ def _answer(session_id: Token, turn: int, token: int, unix_seconds: float) -> It
         headers.EXPECTED_SUBJECT: subjects.claim(session_id),
     }
     for number, batch in enumerate(BATCHES):
-        chunks = [chunk for text in batch for chunk in encoder.content(text, unix_seconds)]
+        chunks = encoder.content([(text, unix_seconds) for text in batch])
         if not batch:
             chunks = [encoder.final("length", unix_seconds, SPEND)]
         request = None if number else asked(_request(session_id, message, unix_seconds))
