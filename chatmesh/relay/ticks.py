@@ -17,11 +17,13 @@ class Ticks:
 
     def __init__(self, flush_seconds: float) -> None:
         self._flush_seconds = flush_seconds
+        self._loop: asyncio.AbstractEventLoop | None = None
         self._waiting: dict[float, list[OnTick]] = {}
 
     def expect(self, on_tick: OnTick) -> float:
         """`on_tick` is called at the tick at which a batch leaves that begins now, with that tick, which is also returned."""
-        loop = asyncio.get_running_loop()
+        # Not asked each time: before Python 3.12 that is a system call.
+        loop = self._loop = self._loop or asyncio.get_running_loop()
         at = flush_at(loop.time(), self._flush_seconds)
         waiting = self._waiting.get(at)
         if waiting is None:
