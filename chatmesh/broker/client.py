@@ -34,6 +34,9 @@ nats.protocol.parser.HMSG_RE = re.compile(
     rb"\AHMSG[ \t]+([^ \t\r\n]+)[ \t]+([^ \t\r\n]+)[ \t]+(([^ \t\r\n]+)[ \t]+)?(\d+)[ \t]+(\d+)\r\n"
 )
 
+TURN_BYTES = 1024 * 1024
+"""So much is not kept until this turn of the loop is over: the socket may take it."""
+
 _PARTING = re.compile(r"[ \t\r\n]")
 """What would end a subject within a line."""
 
@@ -126,7 +129,7 @@ class SturdyClient(SealedClient):
         self._pending_data_size += len(command)
         self.stats["out_msgs"] += 1
         self.stats["out_bytes"] += len(payload)
-        if not self._is_writing:
+        if not self._is_writing or self._pending_data_size >= TURN_BYTES:
             self._write_soon()
 
     async def _flush_pending(self, force_flush: bool = False) -> Any:
@@ -137,14 +140,18 @@ class SturdyClient(SealedClient):
         return None
 
     def _write_soon(self) -> None:
-        """Once for all that is sent in this turn of the loop. Where the socket does not take it, nats-py's own task waits."""
-        if self._is_writing or self._transport is None or self._flush_queue is None:
+        """Once for all that is sent in this turn of the loop, unless that is much. Where the socket does not take it, nats-py's
+        own task waits."""
+        if self._transport is None or self._flush_queue is None:
             return
-        if not self._transport.is_congested:
+        if self._transport.is_congested:
+            if self._flush_queue.empty():
+                self._flush_queue.put_nowait(asyncio.get_running_loop().create_future())
+        elif self._pending_data_size >= TURN_BYTES:
+            self._write()
+        elif not self._is_writing:
             self._is_writing = True
             asyncio.get_running_loop().call_soon(self._write)
-        elif self._flush_queue.empty():
-            self._flush_queue.put_nowait(asyncio.get_running_loop().create_future())
 
     def _write(self) -> None:
         self._is_writing = False

@@ -44,8 +44,8 @@ SETTLE_SECONDS = 0.5
 GIVEN_UP_SECONDS = 3600.0
 """How long nats-py waits once there is nothing left to try: its client is closed long before."""
 
-PENDING_BYTES = 16 * 1024 * 1024
-"""What the client may hold for a broker that is away, before it refuses."""
+PENDING_BYTES = 64 * 1024 * 1024
+"""What the client may hold for a broker that is slow to read, before it refuses: a thousand full batches, stored and live."""
 
 _DENIED = re.compile(r'permissions violation for (publish|subscription) to "([^"]+)"', re.IGNORECASE)
 

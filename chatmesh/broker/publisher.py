@@ -218,6 +218,8 @@ class Publisher(Service):
         try:
             self._connection.publish(entry.subject, entry.body, reply=entry.reply, headers=entry.headers)
         except BrokerUnreachableError:
+            # Away: a reconnect sends it. Or it takes no more at the moment.
+            entry.next_send = now + AGAIN_SECONDS
             return
         except CapacityError as error:
             self._finish(entry, self._too_large(entry, error))

@@ -24,10 +24,6 @@ CHARACTER_BYTES = 6
 """At most, as JSON."""
 
 
-def _no_drafts(_drafts: Sequence[Draft]) -> list[bytes]:
-    raise RuntimeError("nobody has said how drafts are encoded")
-
-
 def flush_at(now: float, flush_seconds: float) -> float:
     """When a batch leaves that begins `now`: at the last tick within its time."""
     tick = flush_seconds / TICKS
@@ -57,7 +53,7 @@ class Buffer:
         self._bytes = 0
         self._drafts: list[Draft] = []
         self._draft_bytes = 0  # at most, without what is around the texts
-        self.encode: Encode = _no_drafts
+        self.encode: Encode | None = None
         self._urgent = 0  # this many chunks from the front must not wait
         self._is_expired = False
 
@@ -73,6 +69,8 @@ class Buffer:
     def settle(self) -> None:
         """Drafts become chunks: before anything else is encoded, since chunks are numbered as they are."""
         if self._drafts:
+            if self.encode is None:
+                raise ValueError("nobody has said how drafts become chunks")
             drafts, self._drafts, self._draft_bytes = self._drafts, [], 0
             chunks = self.encode(drafts)
             self._chunks += chunks

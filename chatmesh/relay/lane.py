@@ -75,8 +75,8 @@ class Lane:
         one."""
         return self._added(self._buffer.add(chunk, urgent=urgent))
 
-    def encode_by(self, encode: Encode) -> None:
-        """What makes chunks of what is said."""
+    def encode_by(self, encode: Encode | None) -> None:
+        """What makes chunks of what is said from now on; None: nothing more is said."""
         self._buffer.encode = encode
 
     def say(self, text: str, unix_seconds: float) -> bool:

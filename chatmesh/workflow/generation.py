@@ -15,7 +15,6 @@ from chatmesh.providers import Continuation, Delta, Prompt, Provider, Resume
 from chatmesh.providers.overlap import Overlap
 from chatmesh.telemetry import get_logger
 from chatmesh.telemetry.tracing import Kind, Span
-from chatmesh.workflow.ports import LanePort
 from chatmesh.workflow.shown import Shown
 from chatmesh.workflow.writing import Writing
 
@@ -46,7 +45,6 @@ async def generate(choices: Sequence[Choice], resume: Resume, writing: Writing) 
     """
     lane, encoder = writing.lane, writing.encoder
     shown = Shown(resume)
-    lane.encode_by(partial(_encode, shown, writing))
     failed: list[dict[str, str]] = []
     for number, choice in enumerate(choices, start=1):
         encoder.model = choice.prompt.model
@@ -86,7 +84,7 @@ async def _write(choice: Choice, shown: Shown, writing: Writing, span: Span) -> 
     writing.ledger.begin(choice.prompt.model, 0 if restarts else len(resume.text))
     generated = provider.generate(choice.prompt, Resume() if restarts else resume)
     is_first, is_plain = True, False
-    async with _settled(generated, lane) as deltas:
+    async with _settled(generated, shown, writing) as deltas:
         async for delta in deltas:
             text, finish_reason, data, usage, notes = delta
             if is_plain and text and finish_reason is None and data is None and usage is None and not notes:
@@ -127,13 +125,18 @@ async def _write(choice: Choice, shown: Shown, writing: Writing, span: Span) -> 
 
 
 @asynccontextmanager
-async def _settled(generated: AsyncIterator[Delta], lane: LanePort) -> AsyncIterator[AsyncIterator[Delta]]:
+async def _settled(
+    generated: AsyncIterator[Delta], shown: Shown, writing: Writing
+) -> AsyncIterator[AsyncIterator[Delta]]:
     """Closes the provider, and what it has said becomes chunks, however it ends: nothing else is encoded before."""
+    lane = writing.lane
+    lane.encode_by(partial(_encode, shown, writing))
     try:
         async with aclosing(cast("AsyncGenerator[Delta, None]", generated)) as deltas:
             yield deltas
     finally:
         lane.settle()
+        lane.encode_by(None)  # the lane would hold the answer, which holds the lane
 
 
 def _encode(shown: Shown, writing: Writing, drafts: Sequence[tuple[str, float]]) -> list[bytes]:

@@ -9,6 +9,8 @@ from collections.abc import AsyncIterator
 import pytest
 
 from chatmesh.broker import Address, Connection, Inbox, Msg, Replies
+from chatmesh.broker.connection import PENDING_BYTES
+from chatmesh.errors import BrokerUnreachableError
 from tests.stress.support import PATIENCE_SECONDS, Monitor, turns
 from tests.support.broker import Broker
 from tests.support.waiting import eventually
@@ -96,6 +98,44 @@ async def test_messages_of_all_subscriptions_come_in_order_while_they_come_and_g
     await connection.flush()
     assert [message.data for message in await kept.take()] == [b"%d" % number for number in range(1000)]
     await connection.unsubscribe(kept)
+
+
+async def test_much_that_is_sent_in_one_turn_of_the_loop_arrives(connection: Connection) -> None:
+    """As when a thousand full batches leave at the same tick."""
+    inbox = await connection.subscribe("s", capacity=2000)
+    for number in range(1500):
+        connection.publish("s", b"%d:" % number + bytes(30_000))
+    numbers: list[int] = []
+    async with asyncio.timeout(PATIENCE_SECONDS):
+        while len(numbers) < 1500:
+            numbers += [int(message.data.partition(b":")[0]) for message in await inbox.take()]
+    assert numbers == list(range(1500))
+    await connection.unsubscribe(inbox)
+
+
+async def test_a_broker_that_reads_nothing_is_sent_no_more_than_fits_and_gets_that_once_it_reads(
+    broker: Broker, connection: Connection
+) -> None:
+    inbox = await connection.subscribe("s", capacity=2000)
+    await connection.flush()
+    broker.pause()
+    taken = 0
+    while taken < 2000:
+        try:
+            connection.publish("s", b"%d:" % taken + bytes(100_000))
+        except BrokerUnreachableError:
+            break
+        taken += 1
+    assert taken * 100_000 <= PENDING_BYTES + 16 * 1024 * 1024
+    broker.resume()
+    numbers: list[int] = []
+    async with asyncio.timeout(PATIENCE_SECONDS):
+        while len(numbers) < taken:
+            numbers += [int(message.data.partition(b":")[0]) for message in await inbox.take()]
+    assert numbers == list(range(taken))
+    connection.publish("s", b"-1:")
+    assert [message.data for message in await inbox.take()] == [b"-1:"]
+    await connection.unsubscribe(inbox)
 
 
 async def test_what_does_not_fit_is_told_of(connection: Connection) -> None:

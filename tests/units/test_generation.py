@@ -43,7 +43,7 @@ class FakeLane:
         self._room = room
         self._on_full = on_full
 
-    def encode_by(self, encode: Encode) -> None:
+    def encode_by(self, encode: Encode | None) -> None:
         self._encode = encode
 
     def say(self, text: str, unix_seconds: float) -> bool:
@@ -52,8 +52,10 @@ class FakeLane:
 
     def settle(self) -> None:
         drafts, self.drafts = self.drafts, []
-        for chunk in self._encode(drafts) if drafts else []:
-            self.write(chunk)
+        if drafts:
+            assert self._encode is not None
+            for chunk in self._encode(drafts):
+                self.write(chunk)
 
     def write(self, chunk: bytes, *, urgent: bool = False) -> bool:
         assert not self.drafts, "encoded before what is in front of it"
