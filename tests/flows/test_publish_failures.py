@@ -44,6 +44,27 @@ async def test_publish_that_was_cut_is_retried_with_the_same_id_and_stored_once(
     assert [request.body["message_id"] for request in queued] == [answer.json()["message_id"]]
 
 
+async def test_what_the_connection_has_no_room_for_is_stored_once_it_has(
+    broker: Broker, nats_client: Client
+) -> None:
+    async with running(broker.url, role="worker", id="w") as mesh:
+        client = mesh.broker.connection._client
+        assert client is not None
+        room, client._max_pending_size = client._max_pending_size, 10
+        refused = client.stats["out_msgs"]
+        publishing = asyncio.create_task(
+            mesh.broker.publisher.publish(
+                "chat.dead.s", b"x" * 100, message_headers={MSG_ID: "a"}, deadline_seconds=20
+            )
+        )
+        await eventually(lambda: len(mesh.broker.publisher) == 1)
+        await asyncio.sleep(0)
+        assert client.stats["out_msgs"] == refused
+        assert not publishing.done()
+        client._max_pending_size = room
+        assert not (await publishing).duplicate
+
+
 @pytest.mark.slow
 async def test_message_that_is_sent_again_while_the_first_is_under_way_on_three_servers_is_not_refused(
     cluster: Cluster,
