@@ -53,7 +53,7 @@ MARKER_REASON = "Nats-Marker-Reason"
 
 
 def own(traceparent: str = "") -> dict[str, str]:
-    """Headers for a message of ours, of that trace if it is of one."""
+    """Headers for a message of ours, of that trace if it is of one. A fresh dict each time, to which its caller may add."""
     return {WIRE: WIRE_VERSION, TRACEPARENT: traceparent} if traceparent else {WIRE: WIRE_VERSION}
 
 

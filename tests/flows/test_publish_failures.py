@@ -58,7 +58,6 @@ async def test_what_the_connection_has_no_room_for_is_stored_once_it_has(
             )
         )
         await eventually(lambda: len(mesh.broker.publisher) == 1)
-        await asyncio.sleep(0)
         assert client.stats["out_msgs"] == refused
         assert not publishing.done()
         client._max_pending_size = room
