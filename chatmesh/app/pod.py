@@ -160,6 +160,7 @@ def _server(
             broker.transcript,
             IntakeSettings(config.sessions.on_busy, limit),
             full=lambda: broker.storage.full,
+            seems_new=hub.seems_new,
         ),
         stopping,
         broker.ownership,

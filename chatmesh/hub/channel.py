@@ -91,6 +91,13 @@ class Channel:
         """For the rest of an answer, or for chunks in a hole of a foreign one."""
         return self.is_active or any(order.is_waiting for order in self._orders())
 
+    @property
+    def seems_new(self) -> bool:
+        """Nothing was ever stored of the session, as far as was read from its beginning and heard since."""
+        is_heard_of = self.heard or self.floor or self._ahead or self._foreign or self.is_waiting
+        is_sure = not (is_heard_of or self.is_mending or self.is_unsure)
+        return is_sure and any(reader.message_id is None for reader in self.live)
+
     def activate(self) -> None:
         """An answer is under way: silence is looked at."""
         if not self.is_active:

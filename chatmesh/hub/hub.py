@@ -56,6 +56,11 @@ class Hub:
     def channel(self, session_id: Token) -> Channel | None:
         return self._channels.get(session_id)
 
+    def seems_new(self, session_id: Token) -> bool:
+        """Whether somebody reads the session here in which nothing was said, as far as was heard."""
+        channel = self._channels.get(session_id)
+        return channel is not None and channel.seems_new
+
     def watched(self) -> list[Channel]:
         """The channels that wait for something."""
         return list(self._watched)

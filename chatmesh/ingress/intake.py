@@ -24,6 +24,7 @@ from chatmesh.errors import (
 from chatmesh.ingress.refusals import RETRY_AFTER_SECONDS, key_missing, storage_full
 from chatmesh.protocol.messages import WorkflowRequest
 from chatmesh.protocol.sealing import DataKey
+from chatmesh.protocol.tokens import Token
 from chatmesh.telemetry import get_logger, metrics
 from chatmesh.web import Problem
 
@@ -72,12 +73,15 @@ class Intake:
         settings: IntakeSettings,
         *,
         full: Callable[[], str | None],
+        seems_new: Callable[[Token], bool],
     ) -> None:
-        """`full` names the stream that is so full that nothing new is taken, or None."""
+        """`full` names the stream that is so full that nothing new is taken, or None. `seems_new`: of a session that
+        somebody reads at this pod, and in which nothing was said as far as it heard."""
         self._queue = queue
         self._transcript = transcript
         self._settings = settings
         self._full = full
+        self._seems_new = seems_new
 
     async def accept(
         self,
@@ -90,11 +94,14 @@ class Intake:
     ) -> Accepted:
         """Returns once JetStream has the message, sealed with `key`, which is of that trace from then on. `refusal`: why nothing new is taken of this caller. Raises Problem."""
         try:
-            state = await self._state(request) if known is Known.MESSAGE else None
-            if state is not None and (accepted := await self._answered(request, state)) is not None:
-                return accepted
             if (full := self._full()) is not None:
                 refusal = storage_full(f"Nothing was accepted: {full} is nearly full.")
+            # What was answered is heard of by who reads the session here, and JetStream knows each id for two minutes: where
+            # nothing was heard, the look would cost the first token a round trip, to see nothing.
+            seems_new = known is Known.NOTHING or (refusal is None and self._seems_new(request.session_id))
+            state = await self._state(request) if known is Known.MESSAGE and not seems_new else None
+            if state is not None and (accepted := await self._answered(request, state)) is not None:
+                return accepted
             if refusal is not None:
                 return await self._accept_known(request, refusal, known=known)
             try:
@@ -102,7 +109,7 @@ class Intake:
                     request,
                     key=key,
                     only_if_free=True,
-                    is_new=known is Known.NOTHING or (state is not None and state.is_blank),
+                    is_new=seems_new or (state is not None and state.is_blank),
                     seconds=ACCEPT_SECONDS,
                     traceparent=traceparent,
                 )

@@ -218,7 +218,7 @@ _HEADERS: dict[str, str] = {
     headers.SENT: "When it was published, in Unix milliseconds.",
     headers.ERASE: "The session is to be erased; the value is the erase request's id.",
     headers.HOME: "The part of the transcript that its session lies in, where there are several.",
-    headers.NEW: "Nothing of its session was stored when its pod looked, nor a stop of it.",
+    headers.NEW: "Nothing of its session was stored, nor a stop of it, as far as its pod has looked or heard.",
     headers.REASON: "Why it is a dead letter.",
     headers.RETRY_OF: "The id of the message that was a dead letter.",
     headers.MSG_ID: "Stored once, however often it is sent.",

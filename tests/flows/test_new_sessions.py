@@ -7,11 +7,13 @@ import time
 from functools import partial
 from typing import Any
 
+import httpx
 import pytest
 from nats.aio.client import Client
 
 from chatmesh.app import Mesh
 from chatmesh.broker import MessageState, Transcript
+from chatmesh.errors import BrokerUnreachableError
 from chatmesh.protocol.messages import WorkflowRequest
 from chatmesh.workflow import StopSweep
 from chatmesh.workflow.stops import CLOCKS_SECONDS, RecentStops
@@ -69,6 +71,7 @@ async def test_session_that_is_not_new_is_gone_on_with(broker: Broker) -> None:
     async with running(broker.url) as mesh, client_of(mesh) as http, events(http, "s") as stream:
         await post(http, "s", message_id="m1", **COUNT)
         await stream.read_finals()
+        await eventually(lambda: is_empty(mesh))
         await say_new(mesh, "m2")
         reading = await stream.read_finals(2)
         assert [(chunk["message_id"], chunk["chunk_id"]) for chunk in reading.chunks] == [
@@ -84,6 +87,7 @@ async def test_message_that_is_answered_already_is_not_answered_again(
     async with running(broker.url) as mesh, client_of(mesh) as http, events(http, "s") as stream:
         await post(http, "s", message_id="m1", **COUNT)
         await stream.read_finals()
+        await eventually(lambda: is_empty(mesh))
         kept = await stored.records(nats_client, "s")
         await say_new(mesh, "m1")
         await eventually(lambda: is_empty(mesh))
@@ -119,6 +123,48 @@ async def test_request_is_called_new_where_its_pod_knows_that_nothing_was_said_b
         await eventually(lambda: is_empty(mesh))
         requests.messages.clear()
         assert not await is_new("/v1/sessions/a/messages", {"message": "go", "message_id": "m1"}), "erased"
+
+
+async def test_request_is_called_new_where_a_reader_has_heard_of_nothing(
+    broker: Broker, nats_client: Client
+) -> None:
+    async with (
+        running(broker.url, id="p") as mesh,
+        running(broker.url, id="q", role="pod") as other,
+        client_of(mesh) as http,
+        client_of(other) as beside,
+        watching(nats_client, "chat.workflow.execute.*") as requests,
+        events(http, "s"),
+        events(http, "t", message_id="m1"),
+        events(beside, "s") as stream,
+    ):
+
+        async def is_new(asked: httpx.AsyncClient, session: str, **body: Any) -> bool:
+            assert (await post(asked, session, **body, **COUNT)).is_success
+            await eventually(lambda: requests.messages)
+            return "Chatmesh-New" in (requests.messages.pop().headers or {})
+
+        assert not await is_new(http, "t"), "the other messages were not read"
+        assert await is_new(http, "s")
+        await stream.read_finals()
+        assert not await is_new(beside, "s"), "it heard of the one before, which it had not taken"
+
+
+async def test_first_message_of_a_session_that_is_read_waits_for_no_look(
+    broker: Broker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nor is it asked twice, or taken for another one, when it is repeated."""
+    async with running(broker.url) as mesh, client_of(mesh) as http, events(http, "s") as stream:
+
+        async def state(*_: Any, **__: Any) -> MessageState:
+            raise BrokerUnreachableError("the transcript does not answer")
+
+        with monkeypatch.context() as silent:
+            silent.setattr(Transcript, "state", state)
+            assert (await post(http, "s", message_id="m1", **COUNT)).json()["duplicate"] is False
+            assert (await stream.read_finals()).ids == [0, 1, 2, 3]
+        assert (await post(http, "s", message_id="m1", **COUNT)).json()["duplicate"] is True
+        assert (await post(http, "s", "another", message_id="m1", **COUNT)).status_code == 422
 
 
 async def is_empty(mesh: Mesh) -> bool:

@@ -337,3 +337,31 @@ def test_a_channel_without_readers_keeps_nothing() -> None:
     room.hear(5, 6, 9)
     assert room.asked == 0
     assert (room.channel.heard, room.channel.last) == (9, 0)
+
+
+def test_a_session_seems_new_while_somebody_reads_all_of_it_and_nothing_was_heard() -> None:
+    room = Room()
+    assert room.channel.seems_new
+    assert not Room(readers=0).channel.seems_new, "nobody has looked"
+    room.hear(2)
+    assert not room.channel.seems_new, "what is behind a hole was stored all the same"
+    room.hear(1)
+    room.channel.on_record(one_chunk(3, final="stop"), 1.0)
+    assert not room.channel.is_waiting
+    assert not room.channel.seems_new
+
+
+def test_a_session_does_not_seem_new_where_something_of_it_may_be_unseen() -> None:
+    room = Room()
+    room.channel.expect(1.0)
+    assert not room.channel.seems_new, "a message of it was accepted"
+    room = Room()
+    room.channel.floor = 7
+    assert not room.channel.seems_new, "it was erased"
+    room = Room()
+    room.channel.is_mending = True
+    assert not room.channel.seems_new, "live batches may have been lost"
+    room = Room(readers=0)
+    one = Reader(FakeSink(), Native(SCOPE), START, message_id=Token("m1"), max_buffer_bytes=ROOM)
+    assert room.channel.attach(one, 0, 0)
+    assert not room.channel.seems_new, "of the others its only reader knows nothing"
