@@ -16,6 +16,7 @@ from structlog.testing import capture_logs
 from tests.support.broker import Broker
 from tests.support.cluster import Cluster
 from tests.support.leaks import nothing_is_left
+from tests.support.live import live
 from tests.support.processes import Process
 
 pytest_plugins = ["pytester"]
@@ -34,7 +35,7 @@ def pytest_collection_finish() -> None:
     gc.freeze()
 
 
-__all__ = ["nothing_is_left"]
+__all__ = ["live", "nothing_is_left"]
 
 
 @pytest.fixture(autouse=True)

@@ -46,6 +46,7 @@ AGAIN_SECONDS = 0.25
 """After a refusal that passes by itself: a leader is being chosen, a server restarts (4 to 6 s on three servers)."""
 
 TICK_SECONDS = 0.1
+"""How often what waits for its acknowledgement is looked through, while something does."""
 
 _WHOLE = "chat.session."
 """How what is for the transcript begins while it is one stream."""
@@ -103,10 +104,12 @@ class Publisher(Service):
         self._replies = replies
         self._on_unheard = on_unheard
         self._pending: dict[str, _Entry] = {}
-        self._draining = asyncio.Event()
-        self._kick = asyncio.Event()
+        self._is_draining = False
+        self._is_back = False
+        self._wake = asyncio.Event()
+        self._tick: asyncio.TimerHandle | None = None
         self._silence = Silence()
-        connection.on_change(self._kick.set)
+        connection.on_change(self._on_change)
 
     async def publish(
         self, subject: str, body: bytes, *, message_headers: dict[str, str], deadline_seconds: float
@@ -160,6 +163,7 @@ class Publisher(Service):
         )
         entry.reply = self._replies.expect(partial(self._on_reply, entry))
         self._pending[entry.reply] = entry
+        self._expect_tick()
         self._transmit(entry, now)
         return entry.reply
 
@@ -175,21 +179,37 @@ class Publisher(Service):
 
     async def run(self, started: Callable[[], None]) -> None:
         started()
-        while not (self._draining.is_set() and not self._pending):
-            try:
-                async with asyncio.timeout(TICK_SECONDS):
-                    await self._kick.wait()
+        self._expect_tick()  # a former life of it may have left something
+        while not (self._is_draining and not self._pending):
+            await self._wake.wait()
+            self._wake.clear()
+            if self._is_back:
+                self._is_back = False
                 self._resend_all()
-            except TimeoutError:
+            else:
                 self._resend_due()
+            if self._pending:
+                self._expect_tick()
 
     def drain(self) -> None:
-        self._draining.set()
-        self._kick.set()
+        self._is_draining = True
+        self._wake.set()
+
+    def _on_change(self) -> None:
+        self._is_back = True
+        self._wake.set()
+
+    def _expect_tick(self) -> None:
+        """One timer for all that waits: who has nothing to send again is not woken."""
+        if self._tick is None:
+            self._tick = asyncio.get_running_loop().call_later(TICK_SECONDS, self._on_tick)
+
+    def _on_tick(self) -> None:
+        self._tick = None
+        self._wake.set()
 
     def _resend_all(self) -> None:
         """After a reconnect: what was in flight is in doubt, and waiting out its timer would only cost time."""
-        self._kick.clear()
         if not self._connection.is_connected:
             return
         now = time.monotonic()

@@ -163,8 +163,9 @@ class Puller(Service):
         return f"{self._connection.jetstream_api}.{self._call}"
 
     def kick(self) -> None:
-        """Slots became free."""
-        self._wake.set()
+        """Slots became free, or were taken."""
+        if self._wanted():
+            self._wake.set()
 
     def drain(self) -> None:
         self._draining = True
@@ -200,19 +201,24 @@ class Puller(Service):
         for name in [name for name, pull in self._pulls.items() if now - pull.last_seen > MISSED_SECONDS]:
             log.info("broker.pull_lost", subject=self._subject)
             del self._pulls[name]
-        asked = sum(pull.remaining for pull in self._pulls.values())
-        free = self._free_slots() - asked
-        if free < max(1, asked) or now < self._blocked_until or not self._connection.is_connected:
+        wanted = self._wanted()
+        if not wanted or now < self._blocked_until or not self._connection.is_connected:
             return
         name = str(next(self._numbers))
         request = {
-            "batch": free,
+            "batch": wanted,
             "expires": int(EXPIRES_SECONDS * 1e9),
             "idle_heartbeat": int(HEARTBEAT_SECONDS * 1e9),
         }
         with suppress(BrokerUnreachableError):
             self._connection.publish(self._subject, orjson.dumps(request), reply=f"{prefix}.{name}")
-            self._pulls[name] = _Pull(free, now)
+            self._pulls[name] = _Pull(wanted, now)
+
+    def _wanted(self) -> int:
+        """How many more to ask for now; 0 while what is asked for is enough."""
+        asked = sum(pull.remaining for pull in self._pulls.values())
+        more = self._free_slots() - asked
+        return more if more >= max(1, asked) else 0
 
     async def _receive(self, inbox: Inbox) -> None:
         """Until the drain. An inbox that ends before is a crash: nobody would hear what is pulled any more."""
@@ -224,7 +230,7 @@ class Puller(Service):
                     else:
                         self._on_status(message)
                 # After the handler has taken them, so that the free slots are counted right.
-                self._wake.set()
+                self.kick()
         except MailboxClosed:
             if not self._draining:
                 raise

@@ -51,7 +51,6 @@ class _Session:
     """The deliveries of one session at this worker. `heap` is ordered by their places in the queue."""
 
     heap: list[tuple[tuple[float, int], Delivery, Opened]] = field(default_factory=list)
-    is_waiting: bool = False
     look_seconds: float = 0.05  # growing to LOOK_SECONDS: a final heard before we listened costs little
     woken: asyncio.Event = field(default_factory=asyncio.Event)
 
@@ -86,6 +85,7 @@ class Desk(Actor[Delivery]):
         self._on_deadline = on_deadline
         self._overdue = overdue
         self._sessions: dict[Token, _Session] = {}
+        self._waiting = 0  # sessions
         self._active = 0
         self._opening = 0
         self._tasks = asyncio.TaskGroup()
@@ -95,7 +95,7 @@ class Desk(Actor[Delivery]):
     @property
     def free_slots(self) -> int:
         """How many more requests may be pulled."""
-        at_work = sum(not session.is_waiting for session in self._sessions.values())
+        at_work = len(self._sessions) - self._waiting
         more = OVERDUE_SLOTS if self._overdue.is_found else 0
         return self._concurrency + more - at_work - self._opening - len(self.mailbox)
 
@@ -219,14 +219,19 @@ class Desk(Actor[Delivery]):
 
     async def _wait(self, session_id: Token, session: _Session) -> None:
         """Until a final of the session is heard from whoever answers it now, or something is delivered, or a look."""
+        self._waiting += 1
+        try:
+            self._on_free()
+            await self._listen(session_id, session)
+        finally:
+            self._waiting -= 1
 
+    async def _listen(self, session_id: Token, session: _Session) -> None:
         def hear(message: Msg) -> None:
             if FINAL in message.data:
                 session.look_seconds = FIRST_LOOK_SECONDS
                 session.woken.set()
 
-        session.is_waiting = True
-        self._on_free()
         inbox = await self._broker.connection.subscribe(
             self._broker.homes.published(subjects.transcript_of(session_id)), capacity=1, tap=hear
         )
@@ -236,7 +241,6 @@ class Desk(Actor[Delivery]):
                     await session.woken.wait()
             session.look_seconds = min(2 * session.look_seconds, LOOK_SECONDS)
         finally:
-            session.is_waiting = False
             await self._broker.connection.unsubscribe(inbox)
 
     async def _give_back(self, delivery: Delivery, delay_seconds: float = 0.0) -> None:

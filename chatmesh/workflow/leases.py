@@ -7,7 +7,6 @@ answer. What is held is also written down, so that others need not wait for `ack
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Callable
 from contextlib import suppress
 
@@ -22,8 +21,10 @@ log = get_logger("workflow")
 PER_ACK_WAIT = 3
 """Signs of work within one `ack_wait`: two may be lost."""
 
+FIRST_BOOK_SECONDS = 0.02
 BOOK_SECONDS = 0.1
-"""How often the book is brought up to date, at most. An answer that is over sooner is hardly ever lost."""
+"""How soon the book is brought up to date after a change, and how often at most. An answer that is over sooner is hardly
+ever lost."""
 
 
 class Leases(Service):
@@ -35,6 +36,7 @@ class Leases(Service):
         self._identity = identity
         self._held: dict[tuple[float, int], Delivery] = {}
         self._written: list[str] = []
+        self._changed = asyncio.Event()
         self._draining = asyncio.Event()
 
     def hold(self, delivery: Delivery) -> bool:
@@ -43,16 +45,20 @@ class Leases(Service):
         known = self._held.get(delivery.place)
         if known is not None:
             known.renew(delivery)
+            self._changed.set()
             return False
         self._held[delivery.place] = delivery
+        self._changed.set()
         return True
 
     def release(self, delivery: Delivery) -> None:
         self._held.pop(delivery.place, None)
+        self._changed.set()
 
     def release_all(self) -> None:
         """Nobody works on them any more: what was not answered comes back after `ack_wait`."""
         self._held.clear()
+        self._changed.set()
 
     def __len__(self) -> int:
         return len(self._held)
@@ -60,20 +66,30 @@ class Leases(Service):
     async def run(self, started: Callable[[], None]) -> None:
         await self._free_former_life()
         started()
-        renew_at = 0.0
-        while not self._draining.is_set():
-            if time.monotonic() >= renew_at:
-                renew_at = time.monotonic() + self._interval_seconds
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._keep_book(), name="lease-book")
+            while not self._draining.is_set():
                 for delivery in list(self._held.values()):
                     await delivery.in_progress()
-            await self._write()
-            with suppress(TimeoutError):
-                async with asyncio.timeout(min(BOOK_SECONDS, self._interval_seconds)):
-                    await self._draining.wait()
-        await self._write()
+                await self._pause(self._interval_seconds)
 
     def drain(self) -> None:
         self._draining.set()
+        self._changed.set()
+
+    async def _keep_book(self) -> None:
+        while not self._draining.is_set():
+            await self._changed.wait()
+            await self._pause(FIRST_BOOK_SECONDS)
+            self._changed.clear()
+            await self._write()
+            await self._pause(BOOK_SECONDS)
+        await self._write()
+
+    async def _pause(self, seconds: float) -> None:
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._draining.wait()
 
     async def _write(self) -> None:
         held = [delivery.reply for delivery in self._held.values()]

@@ -19,6 +19,7 @@ from chatmesh.workflow import StopSweep
 from chatmesh.workflow.stops import CLOCKS_SECONDS, RecentStops
 from tests.support import stored
 from tests.support.broker import Broker
+from tests.support.live import Live
 from tests.support.mesh import client_of, running
 from tests.support.reading import events, post
 from tests.support.waiting import eventually
@@ -126,7 +127,7 @@ async def test_request_is_called_new_where_its_pod_knows_that_nothing_was_said_b
 
 
 async def test_request_is_called_new_where_a_reader_has_heard_of_nothing(
-    broker: Broker, nats_client: Client
+    broker: Broker, nats_client: Client, live: Live
 ) -> None:
     async with (
         running(broker.url, id="p") as mesh,
@@ -134,9 +135,9 @@ async def test_request_is_called_new_where_a_reader_has_heard_of_nothing(
         client_of(mesh) as http,
         client_of(other) as beside,
         watching(nats_client, "chat.workflow.execute.*") as requests,
-        events(http, "s"),
-        events(http, "t", message_id="m1"),
-        events(beside, "s") as stream,
+        live(http, "s"),
+        live(http, "t", message_id="m1"),
+        live(beside, "s") as stream,
     ):
 
         async def is_new(asked: httpx.AsyncClient, session: str, **body: Any) -> bool:
@@ -151,10 +152,10 @@ async def test_request_is_called_new_where_a_reader_has_heard_of_nothing(
 
 
 async def test_first_message_of_a_session_that_is_read_waits_for_no_look(
-    broker: Broker, monkeypatch: pytest.MonkeyPatch
+    broker: Broker, monkeypatch: pytest.MonkeyPatch, live: Live
 ) -> None:
     """Nor is it asked twice, or taken for another one, when it is repeated."""
-    async with running(broker.url) as mesh, client_of(mesh) as http, events(http, "s") as stream:
+    async with running(broker.url) as mesh, client_of(mesh) as http, live(http, "s") as stream:
 
         async def state(*_: Any, **__: Any) -> MessageState:
             raise BrokerUnreachableError("the transcript does not answer")

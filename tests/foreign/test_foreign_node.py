@@ -12,10 +12,10 @@ from typing import Any
 
 import pytest
 
-from tests.foreign.conftest import Live
 from tests.foreign.peers import request
 from tests.support.broker import Broker
 from tests.support.children import Child
+from tests.support.live import Live
 from tests.support.mesh import pod_and_client, running
 from tests.support.node import installed
 from tests.support.reading import events, post

@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 from nats.aio.client import Client
 
-from tests.foreign.conftest import Live
 from tests.foreign.peers import Encode, answer, batch, chunk, foreign_worker, go_batch, plain, traced
 from tests.support.broker import Broker
+from tests.support.live import Live
 from tests.support.mesh import pod_and_client
 from tests.support.reading import Reading, post
 

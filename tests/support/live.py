@@ -1,4 +1,4 @@
-"""Readers that are known to be live: what no transcript holds is for those only."""
+"""Readers that are known to be live."""
 
 from __future__ import annotations
 
