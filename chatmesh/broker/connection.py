@@ -47,6 +47,8 @@ GIVEN_UP_SECONDS = 3600.0
 PENDING_BYTES = 64 * 1024 * 1024
 """What the client may hold for a broker that is slow to read, before it refuses: a thousand full batches, stored and live."""
 
+JETSTREAM_API = "$JS.API"
+
 _DENIED = re.compile(r'permissions violation for (publish|subscription) to "([^"]+)"', re.IGNORECASE)
 
 
@@ -67,7 +69,7 @@ class Address:
     connect_seconds: float = 5.0
     max_reconnects: int = FOR_EVER
     reconnect_wait_seconds: float = 2.0
-    jetstream_api: str = "$JS.API"
+    jetstream_api: str = JETSTREAM_API
     """What the subjects of JetStream's API begin with; another one where it is imported from another account."""
     options: dict[str, Any] = field(default_factory=dict, repr=False)
     """Further options of `nats.connect`: user, password, token, tls …"""
@@ -78,6 +80,8 @@ class Connection(Service):
 
     def __init__(self, address: Callable[[], Address]) -> None:
         self._get_address = address
+        self.jetstream_api = JETSTREAM_API
+        """What the subjects of JetStream's API begin with for our user."""
         self._client: SturdyClient | None = None
         self._closed = asyncio.Event()
         self._draining = asyncio.Event()
@@ -106,11 +110,6 @@ class Connection(Service):
         """Whether everybody who lost the broker when we did has had the time to come back. Before, that nobody answers
         does not mean that nobody is there."""
         return time.monotonic() >= self._settled_at
-
-    @property
-    def jetstream_api(self) -> str:
-        """What the subjects of JetStream's API begin with for our user."""
-        return self._address.jetstream_api
 
     @property
     def name(self) -> str:
@@ -267,6 +266,7 @@ class Connection(Service):
     async def _connect(self, seconds: float) -> None:
         """A new client with every inbox subscribed. Bounded: nats-py alone would try for ever, a wrong password too."""
         loop = asyncio.get_running_loop()
+        self.jetstream_api = self._address.jetstream_api
         refused: asyncio.Future[Exception] = loop.create_future()
         self._closed.clear()
         self._last_error = None
