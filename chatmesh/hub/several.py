@@ -70,7 +70,8 @@ class SeveralStreams:
             for number, (wish, scope, start) in enumerate(zip(wishes, scopes, starts, strict=True))
         ]
         try:
-            sink = await EventSink.open(request, sse.opening(str(places), retry_ms()), is_last=True)
+            opening = sse.opening(str(places), retry_ms(), request.headers.get("User-Agent", ""))
+            sink = await EventSink.open(request, opening, is_last=True)
             stream = sink.move()
         except ConnectionResetError:
             return empty_response(200)

@@ -200,7 +200,8 @@ class EventStreams:
         """A stream of native events, which may be silent for hours: it goes on without this request."""
         wire = Native(self._hub.scope(session_id))
         try:
-            sink = await EventSink.open(request, wire.opening(start.position), is_last=True)
+            opening = wire.opening(start.position, request.headers.get("User-Agent", ""))
+            sink = await EventSink.open(request, opening, is_last=True)
             stream = sink.move()
         except ConnectionResetError:
             return empty_response(200)

@@ -49,8 +49,8 @@ class Native:
     def __init__(self, scope: Scope) -> None:
         self.scope = scope
 
-    def opening(self, position: Position) -> bytes:
-        return sse.opening(self.scope.text(position), retry_ms())
+    def opening(self, position: Position, user_agent: str = "") -> bytes:
+        return sse.opening(self.scope.text(position), retry_ms(), user_agent)
 
     def record(self, record: Record, skip: int) -> bytes:
         return sse.events(record, self.scope, skip=skip)

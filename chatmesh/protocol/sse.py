@@ -24,9 +24,19 @@ class Ids(Protocol):
     def frame(self, offset: int, seq: int) -> tuple[bytes, bytes]: ...
 
 
-def opening(position: str, retry_ms: int) -> bytes:
-    """The first block. Its `id` has no data: EventSource keeps it, so that one cut before the first chunk loses none."""
-    return f": open\nid: {position}\nretry: {retry_ms}\n\n".encode()
+def opening(position: str, retry_ms: int, user_agent: str = "") -> bytes:
+    """The first block. Its `id` has no data: EventSource keeps it, so that one cut before the first chunk loses none. A browser
+    that forgets it is told again, by an event that nobody listens to."""
+    block = f": open\nid: {position}\nretry: {retry_ms}\n\n"
+    if _forgets(user_agent):
+        block += f"id: {position}\nevent: position\ndata: {{}}\n\n"
+    return block.encode()
+
+
+def _forgets(user_agent: str) -> bool:
+    """Whether its EventSource forgets, against the standard, the `id` of a block without data: Firefox (seen: 153), and what is
+    WebKit, as Safari and every browser on iOS are. Chromium, which calls itself WebKit too, keeps it."""
+    return "Firefox/" in user_agent or ("AppleWebKit/" in user_agent and "Chrome/" not in user_agent)
 
 
 def retry_only(retry_ms: int) -> bytes:

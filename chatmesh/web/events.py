@@ -34,9 +34,10 @@ class Event(TypedDict, total=False):
     """One server-sent event. Chunks come without a name, which clients call `message`."""
 
     event: Annotated[
-        Literal["message", "reset", "drain"],
+        Literal["message", "reset", "drain", "position"],
         Field(
-            description="reset: drop what is shown of the message it names, or all. drain: come back at once."
+            description="reset: drop what is shown of the message it names, or all. drain: come back at once. position: of "
+            "the opening block once more, for a browser that forgets it."
         ),
     ]
     id: Annotated[str, Field(description="The position behind this event: what `Last-Event-ID` takes.")]

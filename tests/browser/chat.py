@@ -10,7 +10,7 @@ from tests.browser.chromium import Chromium, Tab
 from tests.support.waiting import eventually
 
 # Every text that the last answer ever had, from the page's first moment on.
-_WATCH = """
+WATCH = """
 window.texts = [];
 new MutationObserver(() => {
   const text = [...document.querySelectorAll(".answer")].at(-1)?.textContent ?? "";
@@ -19,9 +19,9 @@ new MutationObserver(() => {
 """
 
 # Complete: its modules have run.
-_IS_READY = "document.activeElement?.id === 'text' && document.readyState === 'complete'"
+IS_READY = "document.activeElement?.id === 'text' && document.readyState === 'complete'"
 
-_TURNS = """
+TURNS = """
 [...document.querySelectorAll(".turn")].map((turn) => ({
   state: turn.dataset.state,
   said: turn.querySelector(".said").textContent,
@@ -41,10 +41,10 @@ class Chat:
     async def open(cls, chromium: Chromium, url: str) -> Self:
         """The page at `url`, ready to type into."""
         chat = cls(await chromium.open("about:blank"))
-        await chat.tab.run_first(_WATCH)
+        await chat.tab.run_first(WATCH)
         await chat.tab.go(url)
         await eventually(
-            lambda: chat.tab.evaluate(_IS_READY),
+            lambda: chat.tab.evaluate(IS_READY),
             message="the focus in the composer",
         )
         return chat
@@ -74,7 +74,7 @@ class Chat:
 
     async def turns(self) -> list[dict[str, str]]:
         """Everything that is shown: `said`, `answer`, `state` and `note` of each turn. Markdown keeps no space at the end."""
-        turns: list[dict[str, str]] = await self.tab.evaluate(_TURNS)
+        turns: list[dict[str, str]] = await self.tab.evaluate(TURNS)
         return turns
 
     async def texts(self) -> list[str]:

@@ -12,8 +12,17 @@ import pytest
 
 from chatmesh.hub.streams import EventStreams
 from chatmesh.web import Request, Response
+from tests.browser import firefox
 from tests.browser.chromium import _FLAGS, _START_SECONDS, EXECUTABLE, Chromium, _address
-from tests.eventsource.sources import PROGRAMS, Opens, chromium_source, httpx_source, node_source
+from tests.browser.firefox import Firefox
+from tests.eventsource.sources import (
+    PROGRAMS,
+    Opens,
+    chromium_source,
+    firefox_source,
+    httpx_source,
+    node_source,
+)
 from tests.support.children import Child
 from tests.support.node import installed
 from tests.support.waiting import eventually
@@ -38,6 +47,7 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[str | None]:
         "httpx",
         pytest.param("node", marks=pytest.mark.slow),
         pytest.param("chromium", marks=[pytest.mark.browser, pytest.mark.slow]),
+        pytest.param("firefox", marks=[pytest.mark.browser, pytest.mark.slow]),
     ]
 )
 def opens(request: pytest.FixtureRequest) -> Opens:
@@ -116,3 +126,20 @@ async def opens_in_chromium(browser: Browser) -> AsyncIterator[Opens]:
         chromium = await browser.connect(http)
         yield partial(chromium_source, chromium)
         await chromium.stop()
+
+
+@pytest.fixture(scope="module")
+def running_firefox(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Child, Path]]:
+    """One Firefox for all tests of a module, and its folder."""
+    directory = tmp_path_factory.mktemp("browser") / "firefox"
+    child = firefox.launch(firefox.found(), directory)
+    yield child, directory
+    child.kill()
+
+
+@pytest.fixture
+async def opens_in_firefox(running_firefox: tuple[Child, Path]) -> AsyncIterator[Opens]:
+    async with aiohttp.ClientSession() as http:
+        browser = await Firefox.connect(*running_firefox, http)
+        yield partial(firefox_source, browser)
+        await browser.stop()

@@ -1,5 +1,5 @@
 """Readers of event streams that are not ours, and what each of them heard: httpx-sse, npm's EventSource in Node, and
-Chromium's own."""
+those of Chromium and Firefox."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ import httpx
 from httpx_sse import ServerSentEvent, aconnect_sse
 
 from tests.browser.chromium import Chromium, Tab
+from tests.browser.firefox import Firefox
 from tests.support.children import Child
 from tests.support.node import NODE
 from tests.support.waiting import eventually
@@ -195,11 +196,7 @@ async def chromium_source(browser: Chromium, url: str) -> AsyncIterator[Source]:
     """Chromium's own, in a page of the URL's origin that has no scripts."""
     tab = await browser.open(urljoin(url, "/healthz"))
     await eventually(lambda: _is_loaded(tab), message="a page of the mesh's origin")
-    watch = (PROGRAMS / "watch.mjs").read_text().replace("export ", "")
-    await tab.evaluate(
-        f"{watch}; window.heard = []; "
-        f"window.source = watch(EventSource, {json.dumps(url)}, (event) => window.heard.push(event)); 0"
-    )
+    await tab.evaluate(_watching(url))
 
     async def look() -> list[dict[str, Any]]:
         heard: list[dict[str, Any]] = await tab.evaluate("window.heard")
@@ -213,6 +210,31 @@ async def chromium_source(browser: Chromium, url: str) -> AsyncIterator[Source]:
         )
     finally:
         await tab.evaluate("window.source.close()")
+
+
+@asynccontextmanager
+async def firefox_source(browser: Firefox, url: str) -> AsyncIterator[Source]:
+    """Firefox's own, in such a page."""
+    await browser.go(urljoin(url, "/healthz"))
+    await browser.evaluate(_watching(url))
+
+    async def look() -> list[dict[str, Any]]:
+        heard: list[dict[str, Any]] = json.loads(await browser.evaluate("JSON.stringify(window.heard)"))
+        return heard
+
+    try:
+        yield Source(look, pause=browser.pause, resume=browser.resume)
+    finally:
+        await browser.evaluate("window.source.close()")
+
+
+def _watching(url: str) -> str:
+    """A script that opens the URL, and notes what it hears."""
+    watch = (PROGRAMS / "watch.mjs").read_text().replace("export ", "")
+    return (
+        f"{watch}; window.heard = []; "
+        f"window.source = watch(EventSource, {json.dumps(url)}, (event) => window.heard.push(event)); 0"
+    )
 
 
 async def _is_loaded(tab: Tab) -> bool:

@@ -1,5 +1,5 @@
-"""What a stream promises to every reader, kept to three that others wrote: httpx-sse, npm's EventSource in Node, and
-Chromium's own. What can't be seen through an EventSource (`retry:`) stands for httpx-sse alone.
+"""What a stream promises to every reader, kept to four that others wrote: httpx-sse, npm's EventSource in Node, and
+those of Chromium and Firefox. What can't be seen through an EventSource (`retry:`) stands for httpx-sse alone.
 
 They wait for as long as `retry:` says before they ask again, so each reconnect takes one to three seconds."""
 
@@ -208,7 +208,8 @@ async def test_position_of_another_session_is_told_a_reset_and_all_there_is(
 async def test_cut_before_the_first_chunk_misses_nothing_of_an_answer_that_ended_meanwhile(
     broker: Broker, nats_client: Client, opens: Opens, asked: Asked, request: pytest.FixtureRequest
 ) -> None:
-    """The opening block's id is kept, as WHATWG HTML has it: an event without data moves the position too."""
+    """The opening block's id is kept, as WHATWG HTML has it: an event without data moves the position too. Firefox, which forgets
+    it, is told again."""
     if request.node.callspec.params["opens"] == "node":
         forgets = "npm's eventsource 4.1.1 forgets the id of a block without data: its URL needs the position"
         request.applymarker(pytest.mark.xfail(strict=True, reason=forgets))

@@ -26,7 +26,7 @@ IN_DEVELOPMENT = {"plug.js"}
 """What it loads in development only."""
 
 
-@pytest.mark.parametrize(("name", "count"), [("pure", 10), pytest.param("joint", 8, marks=pytest.mark.slow)])
+@pytest.mark.parametrize(("name", "count"), [("pure", 10), pytest.param("joint", 9, marks=pytest.mark.slow)])
 async def test_what_needs_no_server_does_what_it_says(name: str, count: int) -> None:
     process = await asyncio.create_subprocess_exec(
         *(NODE, "--test", "--test-reporter=tap", PROGRAMS / f"{name}.test.mjs"),

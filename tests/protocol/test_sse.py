@@ -98,6 +98,30 @@ def test_an_opening_gives_a_position_before_any_event() -> None:
     assert (seen.events, seen.last_id, seen.retry) == ([], "k.0.0.0.abc", 1734)
 
 
+FIREFOX = "Mozilla/5.0 (X11; Linux x86_64; rv:153.0) Gecko/20100101 Firefox/153.0"
+SAFARI = "Mozilla/5.0 (Macintosh; Intel Mac OS X 10_15_7) AppleWebKit/605.1.15 (KHTML, like Gecko) Version/18.1 Safari/605.1.15"
+CHROME_ON_IOS = (
+    "Mozilla/5.0 (iPhone; CPU iPhone OS 18_1 like Mac OS X) AppleWebKit/605.1.15 (KHTML, like Gecko) "
+    "CriOS/131.0.6778.73 Mobile/15E148 Safari/604.1"
+)
+CHROME = (
+    "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/131.0.0.0 Safari/537.36"
+)
+
+
+@pytest.mark.parametrize("user_agent", [FIREFOX, SAFARI, CHROME_ON_IOS])
+def test_a_browser_that_forgets_an_id_without_data_is_told_it_by_an_event(user_agent: str) -> None:
+    block = sse.opening("k.0.0.0.abc", 1734, user_agent)
+    assert block.startswith(sse.opening("k.0.0.0.abc", 1734))
+    seen = read(block)
+    assert (seen.events, seen.last_id) == ([Event("position", "{}", "k.0.0.0.abc")], "k.0.0.0.abc")
+
+
+@pytest.mark.parametrize("user_agent", ["", CHROME, f"{CHROME} Edg/131.0.0.0", "python-httpx/0.28.1", "node"])
+def test_everybody_else_is_told_it_once(user_agent: str) -> None:
+    assert sse.opening("p", 1, user_agent) == sse.opening("p", 1)
+
+
 def test_a_stream_that_cant_be_served_says_only_when_to_come_back() -> None:
     assert sse.retry_only(1200) == b"retry: 1200\n\n"
     seen = read(sse.retry_only(1200))

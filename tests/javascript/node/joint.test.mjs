@@ -51,6 +51,7 @@ class Pods {
 }
 
 const opening = (...places) => `: open\nid: ${places}\nretry: 1\n\n`;
+const again = (...places) => `id: ${places}\nevent: position\ndata: {}\n\n`;
 const chunk = (name, ...places) => `id: ${places}\ndata: {"session_id":"${name}"}\n\n`;
 
 function joint() {
@@ -105,6 +106,22 @@ test("what comes over the old connection and over the new one is told once, and 
   const told = heard.filter((line) => line.includes("message"));
   assert.deepEqual(told, ["a1", "a2", "a3", "b1", "a4"].map((id) => `${id[0]} message ${id}`));
   assert.ok(!heard.includes("a down"));
+});
+
+test("the opening block once more, for an EventSource that forgets it, is no news", async () => {
+  const { pods, heard, joint: all } = joint();
+  all.add("a", "a0");
+  await until(() => pods.asked.length === 1);
+  pods.asked[0].say(opening("a0") + again("a0") + chunk("a", "a1"));
+  await until(() => heard.includes("a message a1"));
+  all.add("b", "b0");
+  await until(() => pods.asked.length === 2);
+  pods.asked[0].say(chunk("a", "a2"));
+  await until(() => heard.includes("a message a2"));
+  pods.asked[1].say(opening("a1", "b0") + again("a1", "b0") + chunk("a", "a2", "b0") + chunk("a", "a3", "b0"));
+  await until(() => heard.includes("a message a3"));
+  all.close();
+  assert.deepEqual(heard, ["a up", "a message a1", "a message a2", "a up", "b up", "a message a3"]);
 });
 
 test("a connection that is cut comes back with the newest positions of all", async () => {

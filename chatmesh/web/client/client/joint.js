@@ -68,6 +68,7 @@ class Connection {
   }
 
   #sort(event, on) {
+    if (event.name === "position") return; // the opening block once more, for an EventSource that forgets it
     const ids = event.id.split(",");
     const isOpening = event.name === "";
     const names = isOpening ? this.names : [this.names.length > 1 ? JSON.parse(event.data).session_id : this.names[0]];
