@@ -17,7 +17,7 @@ from chatmesh.relay.batching import Buffer
 from chatmesh.relay.lane import ROOM_BATCHES, Lane
 from chatmesh.relay.ticks import Ticks
 from tests.units.made import SESSION
-from tests.units.virtual import timeless, turns
+from tests.units.virtual import pass_time, timeless, turns
 
 FLUSH = 0.05
 FENCED = FencedError("another worker has the session", code=10071)
@@ -93,9 +93,9 @@ async def test_the_first_and_the_final_chunk_leave_at_once() -> None:
 async def test_other_chunks_leave_together_when_the_first_of_them_has_waited_long_enough() -> None:
     relay = Relay()
     relay.lane.write(b"a")
-    await asyncio.sleep(FLUSH / 2)
+    await pass_time(FLUSH / 2)
     relay.lane.write(b"b")
-    await asyncio.sleep(FLUSH)
+    await pass_time(FLUSH)
     assert relay.batches == [[b"a", b"b"]]
     assert relay.times == pytest.approx([FLUSH])
 
@@ -105,10 +105,10 @@ async def test_what_is_said_leaves_together_with_what_was_written_and_when_that_
     relay = Relay()
     relay.lane.write(b"a")
     relay.lane.say("b", 0.0)
-    await asyncio.sleep(FLUSH)
+    await pass_time(FLUSH)
     await relay.settle()
     relay.lane.say("c", 0.0)
-    await asyncio.sleep(FLUSH)
+    await pass_time(FLUSH)
     await relay.settle()
     assert relay.batches == [[b"a", b"b"], [b"c"]]
     assert relay.times == pytest.approx([FLUSH, 2 * FLUSH])
@@ -142,7 +142,7 @@ async def test_a_final_chunk_takes_the_waiting_ones_along_and_their_timer_with_i
     relay.lane.write_final(b"z")
     await relay.settle()
     woken = relay.woken
-    await asyncio.sleep(10 * FLUSH)
+    await pass_time(10 * FLUSH)
     assert relay.batches == [[b"a", b"z"]]
     assert relay.woken == woken
 
@@ -153,7 +153,7 @@ async def test_one_record_is_under_way_at_a_time() -> None:
     relay.lane.write(b"a", urgent=True)
     await turns(2)
     relay.lane.write(b"b", urgent=True)
-    await asyncio.sleep(10 * FLUSH)
+    await pass_time(10 * FLUSH)
     assert relay.batches == [[b"a"]]
     relay.acknowledge()
     await turns(2)
@@ -166,7 +166,7 @@ async def test_what_waited_out_its_flush_behind_a_record_leaves_with_its_acknowl
     relay.lane.write(b"a", urgent=True)
     await turns(2)
     relay.lane.write(b"b")
-    await asyncio.sleep(2 * FLUSH)
+    await pass_time(2 * FLUSH)
     relay.acknowledge()
     await turns(2)
     assert relay.batches == [[b"a"], [b"b"]]
@@ -182,7 +182,7 @@ async def test_what_a_full_batch_left_behind_gets_a_timer_of_its_own() -> None:
     relay.acknowledge()
     await turns(2)
     relay.acknowledge()
-    await asyncio.sleep(FLUSH)
+    await pass_time(FLUSH)
     await turns(2)
     assert relay.batches == [[b"a"], [b"b", b"c"], [b"d"]]
 
@@ -221,7 +221,7 @@ async def test_whatever_comes_when_every_chunk_is_stored_once_in_order_without_a
             case "turn":
                 await turns(1)
             case float():
-                await asyncio.sleep(step)
+                await pass_time(step)
     relay.lane.settle()
     relay.lane.write_final(b"%d" % written)
     await relay.settle()
@@ -308,7 +308,7 @@ async def test_stored_means_acknowledged() -> None:
     await relay.lane.wait_stored()
     relay.lane.write(b"a")
     stored = asyncio.create_task(relay.lane.wait_stored())
-    await asyncio.sleep(2 * FLUSH)
+    await pass_time(2 * FLUSH)
     assert relay.batches == [[b"a"]]
     assert not stored.done()
     relay.acknowledge()
@@ -355,7 +355,7 @@ async def test_nothing_is_written_behind_a_refused_record() -> None:
     await turns(2)
     relay.lane.write(b"c", urgent=True)
     relay.lane.on_acknowledged(FENCED)
-    await asyncio.sleep(10 * FLUSH)
+    await pass_time(10 * FLUSH)
     assert len(relay.batches) == 1
     assert not relay.lane.has_room
     assert not relay.lane.insert_final(Token("other"), b"z", {})
@@ -366,7 +366,7 @@ async def test_a_closed_lane_writes_nothing_more() -> None:
     relay = Relay()
     relay.lane.write(b"a")
     relay.lane.close()
-    await asyncio.sleep(10 * FLUSH)
+    await pass_time(10 * FLUSH)
     assert relay.batches == []
     with pytest.raises(ChatmeshError, match="closed"):
         await relay.lane.wait_room()

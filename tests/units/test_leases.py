@@ -13,7 +13,7 @@ from chatmesh.broker import Delivery, LeaseBook
 from chatmesh.protocol.tokens import Token
 from chatmesh.workflow.claims import Identity
 from chatmesh.workflow.leases import BOOK_SECONDS, FIRST_BOOK_SECONDS, Leases
-from tests.units.virtual import timeless
+from tests.units.virtual import pass_time, timeless
 
 ACK_WAIT = 3.0
 
@@ -62,10 +62,10 @@ async def keeping() -> AsyncIterator[tuple[Leases, FakeBook]]:
 @timeless
 async def test_what_is_taken_is_written_down_at_once_or_nearly() -> None:
     async with keeping() as (leases, book):
-        await asyncio.sleep(10)
+        await pass_time(10)
         assert book.pages == [], "nothing was held"
         leases.hold(held(1))
-        await asyncio.sleep(1)
+        await pass_time(1)
         assert book.pages == [(pytest.approx(10 + FIRST_BOOK_SECONDS), ["ack.1"])]
 
 
@@ -75,10 +75,10 @@ async def test_however_much_changes_the_book_is_written_ten_times_a_second_at_mo
         for number in range(1000):
             delivery = held(number)
             leases.hold(delivery)
-            await asyncio.sleep(0.001)
+            await pass_time(0.001)
             if number % 2:
                 leases.release(delivery)
-        await asyncio.sleep(1)
+        await pass_time(1)
         assert 5 <= len(book.pages) <= 1 + 1 / BOOK_SECONDS
         assert book.pages[-1][1] == [f"ack.{number}" for number in range(0, 1000, 2)]
 
@@ -88,9 +88,9 @@ async def test_what_is_over_before_it_could_be_written_costs_no_page() -> None:
     async with keeping() as (leases, book):
         delivery = held(1)
         leases.hold(delivery)
-        await asyncio.sleep(FIRST_BOOK_SECONDS / 2)
+        await pass_time(FIRST_BOOK_SECONDS / 2)
         leases.release(delivery)
-        await asyncio.sleep(1)
+        await pass_time(1)
         assert book.pages == []
 
 
@@ -98,11 +98,11 @@ async def test_what_is_over_before_it_could_be_written_costs_no_page() -> None:
 async def test_a_lease_is_renewed_three_times_within_its_time_until_it_is_let_go() -> None:
     async with keeping() as (leases, _):
         delivery = FakeDelivery(1)
-        await asyncio.sleep(0.5)
+        await pass_time(0.5)
         leases.hold(cast("Delivery", delivery))
-        await asyncio.sleep(ACK_WAIT)
+        await pass_time(ACK_WAIT)
         leases.release(cast("Delivery", delivery))
-        await asyncio.sleep(ACK_WAIT)
+        await pass_time(ACK_WAIT)
         assert delivery.renewed_at == [pytest.approx(1), pytest.approx(2), pytest.approx(3)]
 
 
@@ -112,6 +112,6 @@ async def test_who_leaves_writes_down_what_is_left() -> None:
         one, other = held(1), held(2)
         leases.hold(one)
         leases.hold(other)
-        await asyncio.sleep(1)
+        await pass_time(1)
         leases.release(one)
     assert [page for _, page in book.pages] == [["ack.1", "ack.2"], ["ack.2"]]

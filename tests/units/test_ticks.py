@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 
 from chatmesh.relay.ticks import Ticks
-from tests.units.virtual import timeless
+from tests.units.virtual import pass_time, timeless
 
 FLUSH = 0.05
 TICK = 0.005
@@ -14,13 +14,13 @@ TICK = 0.005
 @timeless
 async def test_all_that_begin_within_a_tick_are_called_at_the_same_one() -> None:
     loop, ticks, called = asyncio.get_running_loop(), Ticks(FLUSH), []
-    await asyncio.sleep(TICK / 10)
+    await pass_time(TICK / 10)
     told = [ticks.expect(lambda at: called.append((at, loop.time()))) for _ in range(3)]
     assert len(ticks) == 1
-    await asyncio.sleep(TICK)
+    await pass_time(TICK)
     later = ticks.expect(lambda at: called.append((at, loop.time())))
     assert len(ticks) == 2
-    await asyncio.sleep(FLUSH)
+    await pass_time(FLUSH)
     assert [at for at, _ in called] == [*told, later]
     assert len(set(told)) == 1
     assert later > told[0]
@@ -38,7 +38,7 @@ async def test_one_that_begins_anew_within_a_call_is_called_again() -> None:
             ticks.expect(again)
 
     ticks.expect(again)
-    await asyncio.sleep(4 * FLUSH)
+    await pass_time(4 * FLUSH)
     assert len(called) == 3
     assert called == sorted(set(called))
     assert not ticks

@@ -62,3 +62,8 @@ async def turns(number: int) -> None:
     """Lets everybody else run so many times. No time passes."""
     for _ in range(number):
         await asyncio.sleep(0)
+
+
+async def pass_time(seconds: float) -> None:
+    """Lets so much of the loop's time pass, and all that is due within it happen."""
+    await asyncio.sleep(seconds)
