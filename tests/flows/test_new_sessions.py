@@ -95,7 +95,7 @@ async def test_message_that_is_answered_already_is_not_answered_again(
         assert await stored.records(nats_client, "s") == kept
 
 
-CHAT = "/v1/chat/completions"
+CHAT, RESPONSES = "/v1/chat/completions", "/v1/responses"
 ASKING: dict[str, Any] = {"model": "echo", "messages": [{"role": "user", "content": "go"}]}
 
 
@@ -120,6 +120,8 @@ async def test_request_is_called_new_where_its_pod_knows_that_nothing_was_said_b
         assert not await is_new("/v1/sessions/b/messages", {"message": "go"}), "nobody has looked"
         assert await is_new(CHAT, ASKING)
         assert not await is_new(CHAT, ASKING, "a")
+        assert await is_new(RESPONSES, {"model": "echo", "input": "go"})
+        assert not await is_new(RESPONSES, {"model": "echo", "input": "go"}, "a")
         assert (await http.delete("/v1/sessions/a")).status_code == 202
         await eventually(lambda: is_empty(mesh))
         requests.messages.clear()

@@ -24,7 +24,7 @@ from chatmesh.ingress.responses import operations
 from chatmesh.ingress.responses.bodies import CreateResponse
 from chatmesh.ingress.responses.understanding import check_results, understand, unsupported
 from chatmesh.ingress.stopping import Stopping
-from chatmesh.protocol.callers import Access
+from chatmesh.protocol.callers import Access, Caller
 from chatmesh.protocol.cards import owner_of
 from chatmesh.protocol.exchanges import Exchange
 from chatmesh.protocol.jsontext import MAX_DEPTH, clean_text
@@ -192,22 +192,20 @@ class Responses:
         """Durable: under the id that the client gave it, or so that it is recognised when an SDK sends it again."""
         key, traceparent = message_id_of(http.headers.get("Idempotency-Key") or None), traceparent_of(http)
         if key is not None:
-            ids = await self._session(http, body, key), token(key, "Idempotency-Key")
-            request = self._request(http, body, *ids)
+            session_id = await self._session(http, body) or _session_of(key, http[CALLER])
+            request = self._request(http, body, session_id, token(key, "Idempotency-Key"))
             return request, await self._admission.admit(
                 request, caller=http[CALLER], known=Known.MESSAGE, traceparent=traceparent
             )
         user_id, named = http[CALLER].user or body.user or "", http.headers.get(caller.SESSION)
         repeat = retry_key(PATH, http.headers, http[CALLER], user_id, named, data)
         first = await self._repeats.find(http.headers, repeat)
-        ids = first or (await self._session(http, body, None), new_message_id())
+        given = await self._session(http, body) if first is None else None
+        ids = first or (given or new_session_id(), new_message_id())
+        known = Known.MESSAGE if first is not None else Known.SESSION if given is not None else Known.NOTHING
         request = self._request(http, body, *ids)
         return request, await self._repeats.admit(
-            request,
-            repeat,
-            caller=http[CALLER],
-            known=Known.MESSAGE if first is not None else Known.SESSION,
-            traceparent=traceparent,
+            request, repeat, caller=http[CALLER], known=known, traceparent=traceparent
         )
 
     def _request(
@@ -224,8 +222,8 @@ class Responses:
             correlation_id=http[REQUEST_ID],
         )
 
-    async def _session(self, http: Request, body: CreateResponse, key: str | None) -> Token:
-        """The previous response's, the one that is named, or a new one; with a key the same new one each time."""
+    async def _session(self, http: Request, body: CreateResponse) -> Token | None:
+        """The previous response's, or the one that is named."""
         place = caller.SESSION if http.headers.get(caller.SESSION) else "metadata.session_id"
         named = http.headers.get(caller.SESSION) or (body.metadata or {}).get("session_id") or None
         if body.previous_response_id is not None:
@@ -240,15 +238,7 @@ class Responses:
             if named not in (None, ids[0]):
                 raise unsupported("previous_response_id", f"it is of another session than {named!r:.80}")
             return ids[0]
-        if named is not None:
-            return caller.named(named, place)
-        if key is not None:
-            who = http[CALLER]
-            # Two people's equal keys are two sessions.
-            owner = owner_of(who.tenant, who.user) if who.user else ""
-            digest = hashlib.blake2b(f"{owner}{key}".encode(), digest_size=12)
-            return Token(f"sess_{digest.hexdigest()}")
-        return new_session_id()
+        return caller.named(named, place) if named is not None else None
 
     async def _check_owner(self, http: Request, session_id: Token) -> None:
         """Of the previous response: before anything of it is read. Problem 404 `unknown_response`, 503 `broker_away`."""
@@ -259,6 +249,13 @@ class Responses:
             raise Problem(
                 503, "broker_away", "Nothing was accepted: NATS is away.", retry_after_seconds=2
             ) from error
+
+
+def _session_of(key: str, who: Caller) -> Token:
+    """A new one, and the same each time. Two people's equal keys are two sessions."""
+    owner = owner_of(who.tenant, who.user) if who.user else ""
+    digest = hashlib.blake2b(f"{owner}{key}".encode(), digest_size=12)
+    return Token(f"sess_{digest.hexdigest()}")
 
 
 def _headers(session_id: Token, message_id: Token) -> dict[str, str]:
