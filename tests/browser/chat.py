@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import json
+from itertools import pairwise
 from typing import Any, Self
 from urllib.parse import parse_qs, urlsplit
 
+import aiohttp
+
 from tests.browser.chromium import Chromium, Tab
+from tests.browser.firefox import Firefox
 from tests.support.waiting import eventually
 
 # Every text that the last answer ever had, from the page's first moment on.
-WATCH = """
+_WATCH = """
 window.texts = [];
 new MutationObserver(() => {
   const text = [...document.querySelectorAll(".answer")].at(-1)?.textContent ?? "";
@@ -19,9 +23,9 @@ new MutationObserver(() => {
 """
 
 # Complete: its modules have run.
-IS_READY = "document.activeElement?.id === 'text' && document.readyState === 'complete'"
+_IS_READY = "document.activeElement?.id === 'text' && document.readyState === 'complete'"
 
-TURNS = """
+_TURNS = """
 [...document.querySelectorAll(".turn")].map((turn) => ({
   state: turn.dataset.state,
   said: turn.querySelector(".said").textContent,
@@ -34,17 +38,17 @@ TURNS = """
 class Chat:
     """A reader in front of the page: types, reads, reloads."""
 
-    def __init__(self, tab: Tab) -> None:
+    def __init__(self, tab: Tab | Firefox) -> None:
         self.tab = tab
 
     @classmethod
-    async def open(cls, chromium: Chromium, url: str) -> Self:
+    async def open(cls, browser: Chromium | Firefox, url: str) -> Self:
         """The page at `url`, ready to type into."""
-        chat = cls(await chromium.open("about:blank"))
-        await chat.tab.run_first(WATCH)
+        chat = cls(browser if isinstance(browser, Firefox) else await browser.open("about:blank"))
+        await chat.tab.run_first(_WATCH)
         await chat.tab.go(url)
         await eventually(
-            lambda: chat.tab.evaluate(IS_READY),
+            lambda: chat.tab.evaluate(_IS_READY),
             message="the focus in the composer",
         )
         return chat
@@ -74,7 +78,7 @@ class Chat:
 
     async def turns(self) -> list[dict[str, str]]:
         """Everything that is shown: `said`, `answer`, `state` and `note` of each turn. Markdown keeps no space at the end."""
-        turns: list[dict[str, str]] = await self.tab.evaluate(TURNS)
+        turns: list[dict[str, str]] = await self.tab.evaluate(_TURNS)
         return turns
 
     async def texts(self) -> list[str]:
@@ -107,3 +111,17 @@ class Chat:
 
         shown: list[dict[str, str]] = await eventually(look, timeout=timeout, message="the end of the answer")
         return shown
+
+
+async def told(http: aiohttp.ClientSession, server: str, session_id: str) -> list[tuple[str, str]]:
+    """What the API says was said: (message, answer) of every turn."""
+    async with http.get(f"{server}/v1/sessions/{session_id}/messages") as response:
+        rows: list[dict[str, Any]] = (await response.json())["messages"]
+    return [
+        (user["content"], answer["content"].strip())
+        for user, answer in zip(rows[::2], rows[1::2], strict=True)
+    ]
+
+
+def only_grew(texts: list[str]) -> bool:
+    return all(after.startswith(before) for before, after in pairwise(texts))

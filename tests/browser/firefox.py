@@ -27,6 +27,9 @@ _PREFERENCES = {
     "network.connectivity-service.enabled": False,
 }
 
+# As WebDriver writes keys that are no letters.
+_KEYS = {"Enter": "\ue007", "Escape": "\ue00c"}
+
 # Starting takes about two seconds; a loaded machine with two cores takes many.
 _START_SECONDS = 60.0
 _ANSWER_SECONDS = 20.0
@@ -98,15 +101,22 @@ class Firefox:
         await self.call("script.addPreloadScript", functionDeclaration=function, contexts=[self._tab])
 
     async def evaluate(self, script: str) -> Any:
-        """The value of a script that is a text, a number, a truth value or nothing; a promise is awaited."""
+        """The value of a script, as JSON has it; a promise is awaited."""
         answer = await self.call(
             "script.evaluate", expression=script, target={"context": self._tab}, awaitPromise=True
         )
         assert answer["type"] == "success", answer["exceptionDetails"]["text"]
-        return answer["result"].get("value")
+        return _value(answer["result"])
 
-    async def press(self, keys: str) -> None:
-        """One key after the other, down and up: letters, or the code points that WebDriver has for the others."""
+    async def type(self, text: str) -> None:
+        """Text into whatever has the focus, key by key."""
+        await self._keys(text)
+
+    async def press(self, key: str) -> None:
+        """One key, down and up: one of `_KEYS`."""
+        await self._keys(_KEYS[key])
+
+    async def _keys(self, keys: str) -> None:
         actions = [{"type": way, "value": key} for key in keys for way in ("keyDown", "keyUp")]
         typing = {"type": "key", "id": "keyboard", "actions": actions}
         await self.call("input.performActions", context=self._tab, actions=[typing])
@@ -139,6 +149,17 @@ class Firefox:
                 waiting.set_result(body)
             elif body.get("method") == "log.entryAdded" and body["params"]["level"] in ("error", "warn"):
                 self.errors.append(body["params"]["text"])
+
+
+def _value(told: dict[str, Any]) -> Any:
+    """What BiDi tells of a value."""
+    match told["type"]:
+        case "array":
+            return [_value(one) for one in told["value"]]
+        case "object":
+            return {name: _value(one) for name, one in told["value"]}
+        case _:
+            return told.get("value")
 
 
 def _address(child: Child, directory: Path) -> str | None:

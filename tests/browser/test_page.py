@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from itertools import pairwise
-from typing import Any
 
 import aiohttp
 import pytest
 
-from tests.browser.chat import Chat
+from tests.browser.chat import Chat, only_grew, told
 from tests.browser.chromium import Chromium
 from tests.browser.conftest import PACE
 from tests.support.processes import Process, free_port
@@ -21,20 +19,6 @@ COUNTED = " ".join(str(number) for number in range(1, 101))
 
 
 _LEFT = "(document.documentElement.scrollHeight - innerHeight - scrollY)"
-
-
-async def told(http: aiohttp.ClientSession, server: str, session_id: str) -> list[tuple[str, str]]:
-    """What the API says was said: (message, answer) of every turn."""
-    async with http.get(f"{server}/v1/sessions/{session_id}/messages") as response:
-        rows: list[dict[str, Any]] = (await response.json())["messages"]
-    return [
-        (user["content"], answer["content"].strip())
-        for user, answer in zip(rows[::2], rows[1::2], strict=True)
-    ]
-
-
-def only_grew(texts: list[str]) -> bool:
-    return all(after.startswith(before) for before, after in pairwise(texts))
 
 
 async def test_answer_grows_and_ends_as_the_history_tells_it(

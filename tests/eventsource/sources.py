@@ -219,7 +219,7 @@ async def firefox_source(browser: Firefox, url: str) -> AsyncIterator[Source]:
     await browser.evaluate(_watching(url))
 
     async def look() -> list[dict[str, Any]]:
-        heard: list[dict[str, Any]] = json.loads(await browser.evaluate("JSON.stringify(window.heard)"))
+        heard: list[dict[str, Any]] = await browser.evaluate("window.heard")
         return heard
 
     try:

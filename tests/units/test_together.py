@@ -7,7 +7,7 @@ import asyncio
 import pytest
 
 from chatmesh.kernel.together import together
-from tests.units.virtual import timeless, turns
+from tests.units.virtual import pass_time, timeless, turns
 
 
 class Watched:
@@ -18,7 +18,7 @@ class Watched:
 
     async def wait(self, seconds: float, result: object) -> object:
         try:
-            await asyncio.sleep(seconds)
+            await pass_time(seconds)
         except asyncio.CancelledError:
             self.cancelled.append(str(result))
             raise
@@ -64,9 +64,9 @@ async def test_who_waits_is_back_only_when_the_others_are_gone() -> None:
 
     async def slow_to_end() -> None:
         try:
-            await asyncio.sleep(9)
+            await pass_time(9)
         finally:
-            await asyncio.sleep(1)
+            await pass_time(1)
             ended.append("gone")
 
     with pytest.raises(KeyError):
@@ -102,7 +102,7 @@ async def test_while_a_cancelled_task_cleans_up_a_failure_is_still_a_failure() -
 
     async def work() -> None:
         try:
-            await asyncio.sleep(9)
+            await pass_time(9)
         finally:
             try:
                 await together(Watched().wait(1, "a"), Watched().wait(1, KeyError("cleaning up")))
@@ -140,9 +140,9 @@ async def test_a_second_cancel_leaves_nobody_behind() -> None:
 
     async def slow_to_end() -> None:
         try:
-            await asyncio.sleep(9)
+            await pass_time(9)
         finally:
-            await asyncio.sleep(1)
+            await pass_time(1)
             ended.append("gone")
 
     task = asyncio.create_task(together(slow_to_end(), slow_to_end()))
