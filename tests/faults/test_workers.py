@@ -26,6 +26,7 @@ from tests.faults.support import (
 from tests.support.processes import Process
 from tests.support.reading import Reading, Stream, events, post
 from tests.support.waiting import eventually
+from tests.support.watching import watching
 
 # Slow enough to be hit in the middle, fast enough to end soon.
 COUNT: dict[str, Any] = {"model": "count", "max_tokens": 60, "tokens_per_second": 40}
@@ -176,6 +177,29 @@ async def test_dead_worker_is_noticed_by_its_neighbour_long_before_its_lease_end
     (watcher,) = workers.values()
     line = await watcher.wait_for_line('"event": "presence.worker_lost"', stream="stderr")
     assert json.loads(line.string)["worker_id"] == dead
+    await wait_queue_empty(nats_client)
+    await assert_stored_exactly(nats_client, "s", 60)
+
+
+async def test_worker_that_is_killed_as_soon_as_it_has_written_what_it_holds_is_followed_at_once(
+    http: httpx.AsyncClient, nats_client: Client, new_worker: StartWorker
+) -> None:
+    """Some hundredths of a second after it took the request, whatever of the answer there is by then."""
+    long = "worker.ack_wait_seconds=60"  # longer than the reader's patience
+    first, second = await asyncio.gather(new_worker("first", long), new_worker("second", long))
+    workers = {"first": first, "second": second}
+    async with events(http, "s") as stream, watching(nats_client, "chat.worker.*.leases") as pages:
+
+        def strike() -> None:
+            page = pages.bodies[-1]
+            if page["leases"] and len(workers) == 2:
+                workers.pop(page["worker_id"]).kill()
+
+        pages.on_message = strike
+        assert (await post(http, "s", **COUNT)).status_code == 202
+        reading = await stream.read_finals()
+    assert len(workers) == 1
+    assert_exact(reading, 60)
     await wait_queue_empty(nats_client)
     await assert_stored_exactly(nats_client, "s", 60)
 

@@ -14,6 +14,7 @@ from nats.aio.client import Client
 from chatmesh.app import Mesh
 from chatmesh.broker import MessageState, Transcript
 from chatmesh.errors import BrokerUnreachableError
+from chatmesh.hub.hub import Hub
 from chatmesh.protocol.messages import WorkflowRequest
 from chatmesh.workflow import StopSweep
 from chatmesh.workflow.stops import CLOCKS_SECONDS, RecentStops
@@ -168,6 +169,26 @@ async def test_first_message_of_a_session_that_is_read_waits_for_no_look(
             assert (await stream.read_finals()).ids == [0, 1, 2, 3]
         assert (await post(http, "s", message_id="m1", **COUNT)).json()["duplicate"] is True
         assert (await post(http, "s", "another", message_id="m1", **COUNT)).status_code == 422
+
+
+async def test_pod_that_heard_of_nothing_though_much_was_said_takes_nothing_twice(
+    broker: Broker, nats_client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As if all that its reader was to hear had been lost."""
+    async with running(broker.url) as mesh, client_of(mesh) as http, events(http, "s") as stream:
+        await post(http, "s", message_id="m1", **COUNT)
+        await stream.read_finals()
+        await eventually(lambda: is_empty(mesh))
+        kept = await stored.records(nats_client, "s")
+        monkeypatch.setattr(Hub, "seems_new", lambda *_: True)
+        assert (await post(http, "s", message_id="m1", **COUNT)).json()["duplicate"] is True
+        assert (await post(http, "s", "another", message_id="m1", **COUNT)).status_code == 422
+        assert await stored.records(nats_client, "s") == kept
+        assert (await post(http, "s", message_id="m2", **COUNT)).json()["duplicate"] is False
+        reading = await stream.read_finals(2)
+        assert [(chunk["message_id"], chunk["chunk_id"]) for chunk in reading.chunks] == [
+            (message, number) for message in ("m1", "m2") for number in range(4)
+        ]
 
 
 async def is_empty(mesh: Mesh) -> bool:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import asyncio
 import base64
 import json
-import time
 from dataclasses import dataclass
 from typing import Any
 
 from nats.aio.client import Client
+
+from tests.support.waiting import eventually
 
 TRANSCRIPT = "CHAT_TRANSCRIPT"
 REQUESTS = "WORKFLOW_REQUESTS"
@@ -65,16 +65,15 @@ async def stored(client: Client, stream: str, subject: str) -> list[Stored]:
 
 
 async def _get(client: Client, stream: str, question: dict[str, Any]) -> dict[str, Any]:
-    deadline = time.monotonic() + LEADER_SECONDS
-    while True:
+    async def ask() -> dict[str, Any] | None:
         reply = await client.request(
             f"$JS.API.STREAM.MSG.GET.{stream}", json.dumps(question).encode(), timeout=5
         )
         answer: dict[str, Any] = json.loads(reply.data)
-        is_leaderless = answer.get("error", {}).get("code") == 503
-        if not is_leaderless or time.monotonic() > deadline:
-            return answer
-        await asyncio.sleep(0.1)
+        return None if answer.get("error", {}).get("code") == 503 else answer
+
+    answer: dict[str, Any] = await eventually(ask, timeout=LEADER_SECONDS, message=f"a leader of {stream}")
+    return answer
 
 
 async def records(client: Client, session_id: str, message_id: str = "*") -> list[Stored]:
