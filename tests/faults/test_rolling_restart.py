@@ -39,20 +39,21 @@ class Pods:
     """What a load balancer knows: where pods are. Someone whose pod refuses, says 503 or is gone goes to the next."""
 
     urls: dict[str, str] = field(default_factory=dict)
-    _turn: itertools.count[int] = field(default_factory=itertools.count)
 
-    def next(self) -> str:
-        return list(self.urls.values())[next(self._turn) % len(self.urls)]
+    def at(self, turn: int) -> str:
+        return list(self.urls.values())[turn % len(self.urls)]
 
 
 class Person:
     """Has a session of their own: sends message after message and reads each answer to its end."""
 
-    def __init__(self, name: str, pods: Pods, client: httpx.AsyncClient) -> None:
-        self.session_id = name
+    def __init__(self, number: int, pods: Pods, client: httpx.AsyncClient) -> None:
+        self.session_id = f"s{number}"
         self.reading = Reading()
         self.accepted: list[str] = []
         self._pods = pods
+        # Of each one's own, and of reads apart: with one for all, every send came to one pod and every read to the other.
+        self._sends, self._reads = itertools.count(number + 1), itertools.count(number)
         self._client = client
 
     async def chat(self, until: asyncio.Event) -> None:
@@ -67,7 +68,7 @@ class Person:
         """With the same id until it is accepted: where a connection breaks, nobody knows whether it was."""
 
         async def is_accepted() -> bool:
-            url = f"{self._pods.next()}/v1/sessions/{self.session_id}/messages"
+            url = f"{self._pods.at(next(self._sends))}/v1/sessions/{self.session_id}/messages"
             body = {"message": "go", "message_id": message_id, "context": COUNT}
             try:
                 answer = await self._client.post(url, json=body)
@@ -84,7 +85,7 @@ class Person:
         async def has_all() -> bool:
             try:
                 async with events(
-                    self._client, self.session_id, reading=self.reading, pod=self._pods.next()
+                    self._client, self.session_id, reading=self.reading, pod=self._pods.at(next(self._reads))
                 ) as stream:
                     await stream.read_finals(finals)
             except httpx.TransportError:
@@ -121,7 +122,7 @@ async def test_nobody_notices_that_every_pod_and_every_worker_is_replaced(
     is_over = asyncio.Event()
     limits = httpx.Limits(max_connections=None, max_keepalive_connections=PEOPLE)
     async with httpx.AsyncClient(timeout=PATIENCE_SECONDS, limits=limits) as client:
-        people = [Person(f"s{number}", pods, client) for number in range(PEOPLE)]
+        people = [Person(number, pods, client) for number in range(PEOPLE)]
         async with asyncio.TaskGroup() as group:
             for person in people:
                 group.create_task(person.chat(is_over))
