@@ -168,22 +168,27 @@ async def test_second_process_of_a_living_id_is_refused_and_the_first_one_goes_o
         assert json.loads(answer.data)["status"] == "healthy"
 
 
-async def test_answer_is_broadcast_while_the_registry_refuses_entries(
+async def test_answer_comes_live_while_the_registry_refuses_entries(
     broker: Broker, nats_client: Client
 ) -> None:
-    """A full registry: nobody can register, so nobody is known."""
+    """A full registry: no entry is stored. A pod tells it again each second, which a worker that is answering hears: so
+    a batch is broadcast, or goes to who was heard, and the transcript has what somebody was not sent."""
     async with (
         running(broker.url, role="worker", id="w"),
         pod_and_client(broker.url, "p") as (_, client),
+        pod_and_client(broker.url, "q") as (_, other),
         watching(nats_client, "chat.session.s.broadcast") as broadcast,
+        watching(nats_client, "chat.pod.*.response") as responses,
     ):
         await stored.update_stream(nats_client, "CHAT_REGISTRY", max_bytes=1)
-        async with events(client, "s") as stream:
+        async with events(client, "s") as stream, events(other, "s") as elsewhere:
             await post(client, "s", model="count", max_tokens=30)
-            reading = await stream.read_finals()
-        await eventually(lambda: broadcast.has_final)
-    assert reading.ids == list(range(31))
-    assert broadcast.chunks == reading.chunks
+            readings = [await stream.read_finals(), await elsewhere.read_finals()]
+        assert not await holders(nats_client, "s")
+        await eventually(lambda: broadcast.has_final or responses.has_final)
+    assert [reading.ids for reading in readings] == [list(range(31))] * 2
+    live = {chunk["chunk_id"] for chunk in broadcast.chunks + responses.chunks}
+    assert live == {chunk["chunk_id"] for chunk in readings[0].chunks}
 
 
 async def test_answer_comes_by_broadcast_once_the_registry_is_gone_in_mid_answer(
