@@ -29,7 +29,7 @@ from tests.support.waiting import eventually
 
 TOKENS = 30
 
-COUNT: dict[str, Any] = {"model": "count", "max_tokens": TOKENS, "tokens_per_second": 25}
+COUNT: dict[str, Any] = {"model": "count", "max_tokens": TOKENS, "tokens_per_second": 10}
 
 PEOPLE = 12
 

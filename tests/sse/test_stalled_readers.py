@@ -21,6 +21,9 @@ from tests.support.waiting import eventually
 
 MOST = 16_384
 SMALL = f"sse.max_buffer_bytes={MOST}"
+PATIENT = "sse.write_timeout_seconds=600"
+"""Nobody is cut while the others are still on their way."""
+
 ONE_RECORD = 100 * 400
 """A batch of 100 chunks, with room to spare."""
 
@@ -122,7 +125,7 @@ async def test_memory_for_stalled_replays_of_huge_answers_is_bounded(broker: Bro
     """A page of the transcript is held for as long as its reader takes a little; 64 records can be many megabytes."""
     word = "x" * 60_000
     async with (
-        pod_and_client(broker.url, "x", SMALL, role="all") as (mesh, client),
+        pod_and_client(broker.url, "x", SMALL, PATIENT, role="all") as (mesh, client),
         AsyncExitStack() as stack,
     ):
         async with events(client, "s") as stream:
@@ -136,7 +139,7 @@ async def test_memory_for_stalled_replays_of_huge_answers_is_bounded(broker: Bro
             before, _ = tracemalloc.get_traced_memory()
             for _ in range(readers):
                 await stack.enter_async_context(raw_reader(url_of(mesh), path))
-            await eventually(lambda: _have_stalled(readers), timeout=30)
+            await eventually(lambda: _have_stalled(readers), timeout=60)
             after, _ = tracemalloc.get_traced_memory()
         finally:
             tracemalloc.stop()
