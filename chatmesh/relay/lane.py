@@ -65,7 +65,8 @@ class Lane:
         self._inserted: deque[tuple[Token, bytes, dict[str, Any], str, DataKey | None]] = deque()
         self._ended_others: set[Token] = set()
         self._reset: str | None = None
-        self._is_ended = False
+        self.is_ended = False
+        """Its final chunk was written."""
         self._failure: ChatmeshError | None = None
         self._waiter: asyncio.Future[None] | None = None
 
@@ -108,7 +109,7 @@ class Lane:
 
     def write_final(self, chunk: bytes) -> None:
         """The last chunk of this message."""
-        self._is_ended = True
+        self.is_ended = True
         self.write(chunk, urgent=True)
 
     def insert_final(
@@ -122,7 +123,7 @@ class Lane:
         """The whole answer, a final chunk, of another message of the session: one that was stopped in the queue. It
         gets a record of its own between ours, once. False: it has one, or this message has ended, so the other's own turn
         is near."""
-        if self._is_ended or self._failure is not None or message_id in self._ended_others:
+        if self.is_ended or self._failure is not None or message_id in self._ended_others:
             return False
         self._ended_others.add(message_id)
         self._inserted.append((message_id, chunk, request, traceparent, key))

@@ -166,3 +166,12 @@ async def when_told(prompt: Prompt, resume: Resume) -> AsyncIterator[str]:
     """Thinks until the test has made up its mind."""
     await told.wait()
     yield "yes"
+
+
+async def slow_to_close(prompt: Prompt, resume: Resume) -> AsyncIterator[str | Delta]:
+    """Has said everything, and holds on to its connection until the test has made up its mind."""
+    yield "yes"
+    try:
+        yield Delta("", "stop")
+    finally:
+        await told.wait()
