@@ -124,6 +124,7 @@ class Desk(Actor[Delivery]):
                 self._deadline.cancel()
             # After a crash: a task that was cancelled before its first step has not given back what it was to hold.
             self._sessions.clear()
+            self._opening = 0
             self._leases.release_all()
 
     async def receive(self, message: Delivery) -> None:
