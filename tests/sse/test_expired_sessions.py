@@ -56,3 +56,26 @@ async def test_reader_who_comes_after_everything_expired_holds_up_no_other_sessi
             await post(http, "t", model="count", max_tokens=3)
             reading = await several.read_finals()
     assert reading.ids == [0, 1, 2, 3]
+
+
+async def test_what_is_said_while_only_the_last_claim_has_expired_is_shown_to_who_stayed_and_to_who_comes(
+    broker: Broker, nats_client: Client
+) -> None:
+    """A claim is older than the records under it, by as long as the answer took."""
+    async with (
+        pod_and_client(broker.url, "pod-1") as (_, http),
+        running(broker.url, role="worker", id="w"),
+        events(http, "s") as stream,
+    ):
+        await post(http, "s", message_id="m1", model="count", max_tokens=30, tokens_per_second=100)
+        await stream.read_finals()
+        (claim,) = await stored.claims(nats_client, "s")
+        await stored.api(nats_client, "STREAM.MSG.DELETE.CHAT_TRANSCRIPT", {"seq": claim.seq})
+        await post(http, "s", message_id="m2", model="count", max_tokens=3)
+        await stream.read_finals(2)
+        query = {"from": "start"}
+        async with events(http, "s", **query) as fresh:
+            while "m2" not in [chunk["message_id"] for chunk in fresh.reading.finals]:
+                await fresh.next()
+    for reading in (stream.reading, fresh.reading):
+        assert [chunk["chunk_id"] for chunk in reading.chunks if chunk["message_id"] == "m2"] == [0, 1, 2, 3]
