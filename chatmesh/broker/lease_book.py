@@ -7,7 +7,6 @@ Whoever holds a delivery's ack subject can give the delivery back: JetStream the
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 
 import orjson
@@ -48,13 +47,16 @@ class LeaseBook:
         self._connection = connection
         self._direct_get = direct_get
 
-    async def write(self, worker_id: Token, boot: str, ack_subjects: Sequence[str]) -> None:
-        """The deliveries that this life of the worker holds now. Best effort: without it `ack_wait` does."""
+    async def write(self, worker_id: Token, boot: str, ack_subjects: Sequence[str]) -> bool:
+        """The deliveries that this life of the worker holds now. Best effort: without it `ack_wait` does. False: it was not sent."""
         page = {"worker_id": worker_id, "boot": boot, "leases": list(ack_subjects[:MAX_ENTRIES])}
-        with suppress(BrokerError):
+        try:
             self._connection.publish(
                 subjects.worker_leases(worker_id), orjson.dumps(page), headers=headers.own()
             )
+        except BrokerError:
+            return False
+        return True
 
     async def read(self, *, max_pages: int, seconds: float) -> list[Lease]:
         """What stands on at most `max_pages` pages, those of workers that are no more among them. Raises BrokerError."""

@@ -223,6 +223,11 @@ class Transcript:
         records = [await self._record(stored) for stored in page.messages]
         return Records([record for record in records if record and record.token > floor], next_seq, page.more)
 
+    async def has_records(self, session_id: Token, *, seconds: float) -> bool:
+        """Whether there are any of the session, by the account of the stream's leader, which is never behind."""
+        home = await self._homes.find(session_id, seconds=seconds)
+        return await self._homes.layout.has_any(home.stream, subjects.transcript_of(session_id))
+
     async def records_before(
         self, session_id: Token, token: int, *, seq: int, seconds: float
     ) -> AsyncIterator[Record]:

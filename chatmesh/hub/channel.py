@@ -140,7 +140,12 @@ class Channel:
         """A stored record, live or read by the mender, in any order and any number of times."""
         if not self.live and record.offset > self.heard:
             self.heard, self.heard_seq, self.is_doubtful = record.offset, record.seq, True
-        if not self.live or record.offset <= self.last:
+        if not self.live:
+            return
+        if record.offset <= self.last:
+            if record.seq > self.last_seq:
+                # No duplicate: numbers have begun anew, perhaps. The transcript knows.
+                self._mend(self)
             return
         if record.offset > self.last + 1:
             self._keep(record)
@@ -171,6 +176,25 @@ class Channel:
             reader.lose(payload, position)
         self.last = record.offset - 1
         self.on_record(record, now)
+
+    def is_begun_anew(self, record: Record) -> bool:
+        """Whether the transcript goes on at `record` since everything before it has expired: offsets count from 1 then."""
+        return record.offset == 1 <= self.last and record.seq > self.last_seq
+
+    def begin_anew(self, record: Record, now: float) -> None:
+        """What readers who stayed for so long have shown is no part of the session any more."""
+        for reader in self.live:
+            if reader.offset and reader.seq < record.seq:
+                reader.restart("position_expired")
+        self.last = self.heard = self.heard_seq = 0
+        self._ahead = None
+        self.on_record(record, now)
+
+    def outlive(self) -> None:
+        """What was heard of has expired: whoever comes now can't have read it."""
+        self.heard = self.heard_seq = 0
+        self.is_doubtful = False
+        self.look()
 
     def on_foreign(self, chunk: ResponseChunk, now: float) -> None:
         """A chunk that no transcript holds, from somebody else's worker."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 
 from chatmesh.broker import Ownership, Records, Transcript
 from chatmesh.errors import BrokerError
@@ -215,6 +216,7 @@ class Follower:
             read_to, read_seq = (mark, mark_seq) if is_marked else (reader.offset, seq - 1)
             if channel.attach(reader, read_to, read_seq):
                 return seq
+            await self._look_for_what_was_heard(channel, reader, has_waited=pause >= most)
             pause = await _sleep(pause, most)
         return seq
 
@@ -234,6 +236,16 @@ class Follower:
         except BrokerError:
             return False
         return bool(page.records) and page.records[0].offset == offset
+
+    async def _look_for_what_was_heard(self, channel: Channel, reader: Reader, *, has_waited: bool) -> None:
+        """The reader does not find it. It has expired if the transcript goes on behind it with smaller offsets, or has nothing
+        of the session: of that its leader is asked, once it can hardly be a replica that is behind."""
+        has_expired = reader.seq > channel.heard_seq
+        if has_waited and not has_expired:
+            with suppress(BrokerError):
+                has_expired = not await self._transcript.has_records(channel.session_id, seconds=READ_SECONDS)
+        if has_expired:
+            channel.outlive()
 
     async def _settle(self, channel: Channel, reader: Reader, verdict: Verdict) -> int | None:
         """What a verdict means for the stream: None to go on with the page, or the sequence to read from instead."""

@@ -72,7 +72,9 @@ class Mender(Actor[Channel]):
             for record in page.records:
                 if not channel.live:
                     return  # the last live reader fell behind; it reads on by itself
-                if record.offset > channel.last + 1:
+                if channel.is_begun_anew(record):
+                    channel.begin_anew(record, now)
+                elif record.offset > channel.last + 1:
                     log.error("hub.gap_in_transcript", session_id=channel.session_id, offset=record.offset)
                     channel.jump(record, now)
                 else:

@@ -106,6 +106,9 @@ class Reader:
 
     def feed(self, record: Record) -> bool:
         """A record from the transcript, perhaps seen in part. False: the reader wants no more."""
+        if record.offset == 1 <= self.offset and record.seq > self.seq:
+            # The session's claims have expired meanwhile, so it has begun anew.
+            self.restart("position_expired")
         if self.is_finished:
             return False
         if record.offset < self.offset:

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from contextlib import suppress
 
 from chatmesh.broker import Connection, Registry
-from chatmesh.errors import BrokerError, CapacityError
+from chatmesh.errors import BrokerError, CapacityError, ChatmeshError, PublishRefusedError
 from chatmesh.kernel import Service
 from chatmesh.protocol.tokens import Token
 from chatmesh.telemetry import get_logger, metrics
@@ -115,14 +115,28 @@ class Holdings(Service):
         self._on_told()
 
     async def _tell_late(self) -> None:
+        until = time.monotonic() + TICK_SECONDS
         for session_id in list(self._untold):
             if session_id not in self._untold:
                 continue  # its reader has left meanwhile, or its own try succeeded
-            if not await self._put(session_id, PUT_SECONDS):
+            try:
+                await self._registry.hold(session_id, self._pod_id, self._boot, seconds=PUT_SECONDS)
+            except PublishRefusedError as error:
+                # Whoever answers the session just now has heard it all the same, and of others if they told it: each has its
+                # turn, the longest untold first.
+                if session_id in self._untold:
+                    del self._untold[session_id]
+                    self._untold[session_id] = None
+                _note_failure(session_id, error)
+                if time.monotonic() >= until:
+                    return
+            except (BrokerError, CapacityError) as error:
+                _note_failure(session_id, error)
                 return  # the others would fare no better; the next tick tries again
-            if session_id in self._untold:
-                del self._untold[session_id]
-                self._on_late(session_id)
+            else:
+                if session_id in self._untold:
+                    del self._untold[session_id]
+                    self._on_late(session_id)
 
     async def _release_due(self, now: float) -> None:
         # In the order in which they were left, so the first that is not due ends the walk.
@@ -141,7 +155,11 @@ class Holdings(Service):
         try:
             await self._registry.hold(session_id, self._pod_id, self._boot, seconds=seconds)
         except (BrokerError, CapacityError) as error:
-            metrics.errors.labels("presence", "registry").inc()
-            log.warning("presence.not_registered", session_id=session_id, error=str(error))
+            _note_failure(session_id, error)
             return False
         return True
+
+
+def _note_failure(session_id: Token, error: ChatmeshError) -> None:
+    metrics.errors.labels("presence", "registry").inc()
+    log.warning("presence.not_registered", session_id=session_id, error=str(error))

@@ -63,8 +63,10 @@ class Lane:
         self._loop = asyncio.get_running_loop()
         self._leaves_at: float | None = None  # the tick that is waited for
         self._inserted: deque[tuple[Token, bytes, dict[str, Any], str, DataKey | None]] = deque()
+        self._ended_others: set[Token] = set()
         self._reset: str | None = None
-        self._is_ended = False
+        self.is_ended = False
+        """Its final chunk was written."""
         self._failure: ChatmeshError | None = None
         self._waiter: asyncio.Future[None] | None = None
 
@@ -107,7 +109,7 @@ class Lane:
 
     def write_final(self, chunk: bytes) -> None:
         """The last chunk of this message."""
-        self._is_ended = True
+        self.is_ended = True
         self.write(chunk, urgent=True)
 
     def insert_final(
@@ -119,9 +121,11 @@ class Lane:
         key: DataKey | None = None,
     ) -> bool:
         """The whole answer, a final chunk, of another message of the session: one that was stopped in the queue. It
-        gets a record of its own between ours. False: this message has ended, so the other's own turn is near."""
-        if self._is_ended or self._failure is not None:
+        gets a record of its own between ours, once. False: it has one, or this message has ended, so the other's own turn
+        is near."""
+        if self.is_ended or self._failure is not None or message_id in self._ended_others:
             return False
+        self._ended_others.add(message_id)
         self._inserted.append((message_id, chunk, request, traceparent, key))
         self._touch()
         return True

@@ -158,6 +158,8 @@ class Answers:
             writing.fail("attempts_exhausted", reason)
             return None
         why = await self._generate(task, claimed, running, writing)
+        if writing.lane.is_ended:
+            return None  # whatever came while its model still closed
         match why:
             case End.STOPPED:
                 writing.end("cancelled")

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import heapq
 from collections.abc import Callable
-from contextlib import nullcontext, suppress
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 from chatmesh.broker import Broker, Delivery, Msg, Opened
@@ -29,6 +29,10 @@ log = get_logger("workflow")
 
 LOOK_SECONDS = 1.0
 """The net under the parked: their turn is heard of at once, or seen after so long."""
+
+SLOT_SECONDS = 1.0
+"""How long a session waits for a slot here before it is given back to whoever has one: parked sessions keep none, and may find
+all of them taken for hours."""
 
 FIRST_LOOK_SECONDS = 0.005
 """After a final was heard: the ack that frees the session follows it within a millisecond or a few."""
@@ -120,6 +124,7 @@ class Desk(Actor[Delivery]):
                 self._deadline.cancel()
             # After a crash: a task that was cancelled before its first step has not given back what it was to hold.
             self._sessions.clear()
+            self._opening = 0
             self._leases.release_all()
 
     async def receive(self, message: Delivery) -> None:
@@ -184,7 +189,7 @@ class Desk(Actor[Delivery]):
                 if outcome in (Outcome.PARKED, Outcome.BUSY):
                     await self._wait(session_id, session)
                     continue
-                if outcome is Outcome.HANDED_OVER:
+                if outcome is None or outcome is Outcome.HANDED_OVER:
                     return
                 # A still older one may have come in meanwhile; it is this one that is done.
                 session.heap = [entry for entry in session.heap if entry[0] != place]
@@ -200,22 +205,44 @@ class Desk(Actor[Delivery]):
             metrics.deliveries_parked.set(self.parked)
             self._on_free()
 
-    async def _turn(self, delivery: Delivery, opened: Opened) -> Outcome:
+    async def _turn(self, delivery: Delivery, opened: Opened) -> Outcome | None:
+        """None: there was no slot for it."""
         # One that is only to be ended needs no slot: while all are taken for long, it would vanish unseen.
-        async with nullcontext() if self._turns.is_over(delivery) else self._slots:
-            self._active += 1
-            try:
-                return await self._turns.take(delivery, opened)
-            except Exception:
-                metrics.errors.labels("workflow", "turn_crashed").inc()
-                request = opened.request
-                log.exception(
-                    "workflow.turn_crashed", session_id=request.session_id, message_id=request.message_id
-                )
-                return Outcome.FAILED
-            finally:
-                self._active -= 1
-                self._on_free()
+        if self._turns.is_over(delivery):
+            return await self._take(delivery, opened)
+        if not await self._has_slot():
+            return None
+        try:
+            return await self._take(delivery, opened)
+        finally:
+            self._slots.release()
+
+    async def _has_slot(self) -> bool:
+        """Takes one, if there is one soon, and this worker does not leave meanwhile."""
+        try:
+            async with asyncio.timeout(SLOT_SECONDS):
+                await self._slots.acquire()
+        except TimeoutError:
+            return False
+        if self._stopping.is_set():
+            self._slots.release()
+            return False
+        return True
+
+    async def _take(self, delivery: Delivery, opened: Opened) -> Outcome:
+        self._active += 1
+        try:
+            return await self._turns.take(delivery, opened)
+        except Exception:
+            metrics.errors.labels("workflow", "turn_crashed").inc()
+            request = opened.request
+            log.exception(
+                "workflow.turn_crashed", session_id=request.session_id, message_id=request.message_id
+            )
+            return Outcome.FAILED
+        finally:
+            self._active -= 1
+            self._on_free()
 
     async def _wait(self, session_id: Token, session: _Session) -> None:
         """Until a final of the session is heard from whoever answers it now, or something is delivered, or a look."""

@@ -128,12 +128,17 @@ async def _write(choice: Choice, shown: Shown, writing: Writing, span: Span) -> 
 async def _settled(
     generated: AsyncIterator[Delta], shown: Shown, writing: Writing
 ) -> AsyncIterator[AsyncIterator[Delta]]:
-    """Closes the provider, and what it has said becomes chunks, however it ends: nothing else is encoded before."""
+    """Closes the provider, and what it has said becomes chunks, however it ends: nothing else is encoded before. Of an answer
+    that has its end nothing is to be mended where that fails."""
     lane = writing.lane
     lane.encode_by(partial(_encode, shown, writing))
     try:
         async with aclosing(cast("AsyncGenerator[Delta, None]", generated)) as deltas:
             yield deltas
+    except Exception as error:
+        if not lane.is_ended:
+            raise
+        log.warning("workflow.provider_not_closed", session_id=lane.session_id, error=repr(error))
     finally:
         lane.settle()
         lane.encode_by(None)  # the lane would hold the answer, which holds the lane

@@ -93,9 +93,13 @@ class Leases(Service):
 
     async def _write(self) -> None:
         held = [delivery.reply for delivery in self._held.values()]
-        if held != self._written:
+        if held == self._written:
+            return
+        if await self._book.write(self._identity.worker_id, self._identity.boot, held):
             self._written = held
-            await self._book.write(self._identity.worker_id, self._identity.boot, held)
+        else:
+            # Away just now: what is not written down when it is back would not be until something changes.
+            self._changed.set()
 
     async def _free_former_life(self) -> None:
         """What a worker of this name held before it died belongs to nobody: no living one has the name, or we would not

@@ -16,6 +16,7 @@ class LanePort(Protocol):
     session_id: Token
     message_id: Token
     offset: int
+    is_ended: bool
 
     def encode_by(self, encode: Callable[[Sequence[tuple[str, float]]], list[bytes]] | None) -> None: ...
     def say(self, text: str, unix_seconds: float) -> bool: ...

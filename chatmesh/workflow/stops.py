@@ -93,8 +93,14 @@ class StopListener(Listener):
             await self._end_queued(running, message_id)
 
     async def _end_queued(self, running: Running, message_id: Token) -> None:
-        """A message that waits behind ours is ended here and now, since its own turn may be minutes away."""
+        """A message that waits behind ours is ended here and now, since its own turn may be minutes away. It stays in the queue
+        until then, and its stop is heard as often as somebody asks for it."""
         try:
+            last = await self._broker.transcript.last_record(
+                running.session_id, message_id, seconds=READ_SECONDS
+            )
+            if last is not None and last.final is not None:
+                return
             queued = await self._broker.queue.queued(
                 running.session_id, limit=QUEUE_LIMIT, seconds=READ_SECONDS
             )

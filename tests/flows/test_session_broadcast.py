@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 
 import pytest
 from nats.aio.client import Client
 
+from chatmesh.hub import lookout
 from chatmesh.presence import holdings
-from tests.support import stored
+from tests.support import models, stored
 from tests.support.broker import Broker
 from tests.support.mesh import pod_and_client, running
 from tests.support.reading import events, post
@@ -63,6 +65,43 @@ async def test_reader_gets_everything_by_broadcast_when_the_registry_is_silent_a
         broker.stop()
     assert reading.ids == list(range(61))
     assert broadcast.chunks == reading.chunks
+
+
+UNREAD_REGISTRY = """mappings: {
+    "$JS.API.DIRECT.GET.CHAT_REGISTRY": [ {destination: "$JS.API.DIRECT.GET.CHAT_REGISTRY", weight: 0%} ]
+}
+"""
+"""It takes what is written, and is heard, but says nothing."""
+
+
+async def test_pod_that_comes_while_the_registry_can_not_be_read_takes_the_answer_from_nobody(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The worker hears of that pod only, and does not know who else there is."""
+    monkeypatch.setattr(lookout, "LOOK_SECONDS", 3600.0)
+    monkeypatch.setattr(models, "told", told := asyncio.Event())
+    broker = await Broker.start(tmp_path, config_extra=UNREAD_REGISTRY)
+    nats_client = await broker.connect()
+    try:
+        async with (
+            running(broker.url, models.models("when_told"), role="worker", id="w"),
+            pod_and_client(broker.url, "pod-1") as (_, one),
+            pod_and_client(broker.url, "pod-2") as (_, two),
+            events(one, "s") as stream,
+        ):
+            await post(two, "s", model="when_told")
+            await eventually(lambda: stored.claims(nats_client, "s"))
+            async with (
+                watching(nats_client, "chat.registry.s.pod-2") as heard,
+                events(two, "s") as late,
+            ):
+                await eventually(lambda: heard.messages)
+                told.set()
+                readings = [await late.read_finals(), await stream.read_finals()]
+    finally:
+        await nats_client.close()
+        broker.stop()
+    assert [reading.text for reading in readings] == ["yes", "yes"]
 
 
 async def test_registry_that_was_deleted_under_a_running_mesh_costs_its_readers_nothing(

@@ -10,13 +10,14 @@ from contextlib import AsyncExitStack
 import pytest
 from nats.aio.client import Client
 
+from chatmesh.hub import lookout
 from tests.hostile.support import encode
-from tests.support import stored
+from tests.support import models, stored
 from tests.support.broker import Broker
 from tests.support.mesh import pod_and_client, running
 from tests.support.reading import events, post
 from tests.support.waiting import eventually
-from tests.support.watching import watching
+from tests.support.watching import Watch, watching
 
 BEAT = "heartbeat.interval_seconds=0.2"
 
@@ -191,6 +192,29 @@ async def test_answer_comes_live_while_the_registry_refuses_entries(
     assert live == {chunk["chunk_id"] for chunk in readings[0].chunks}
 
 
+async def test_every_reader_gets_the_answer_live_while_the_registry_refuses_entries_of_several_sessions(
+    broker: Broker, nats_client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each pod tells all of its sessions again, not only the first one: who is not heard gets nothing where another is."""
+    monkeypatch.setattr(lookout, "LOOK_SECONDS", 3600.0)
+    monkeypatch.setattr(models, "told", told := asyncio.Event())
+    async with (
+        running(broker.url, models.models("when_told"), role="worker", id="w"),
+        pod_and_client(broker.url, "p") as (_, client),
+        pod_and_client(broker.url, "q") as (_, other),
+    ):
+        await stored.update_stream(nats_client, "CHAT_REGISTRY", max_bytes=1)
+        async with events(client, "a"), events(client, "s") as stream, events(other, "s") as elsewhere:
+            await post(other, "s", model="when_told")
+            await eventually(lambda: stored.claims(nats_client, "s"))
+            async with watching(nats_client, "chat.registry.s.*") as heard:
+                for pod in ("p", "q"):
+                    await eventually(lambda pod=pod: told_by(heard, pod) > 1, timeout=20)
+            told.set()
+            readings = [await stream.read_finals(), await elsewhere.read_finals()]
+    assert [reading.text for reading in readings] == ["yes", "yes"]
+
+
 async def test_answer_comes_by_broadcast_once_the_registry_is_gone_in_mid_answer(
     broker: Broker, nats_client: Client
 ) -> None:
@@ -221,6 +245,10 @@ async def test_entry_whose_name_is_no_pod_is_not_sent_to(broker: Broker, nats_cl
         assert (await stream.read_finals()).ids == [0, 1, 2, 3]
         await nats_client.flush()
     assert {message.subject for message in pods.messages} <= {"chat.pod.p.response", "chat.pod.p.heartbeat"}
+
+
+def told_by(heard: Watch, pod: str) -> int:
+    return [message.subject for message in heard.messages].count(f"chat.registry.s.{pod}")
 
 
 async def _is(found: object, wanted: set[str]) -> bool:

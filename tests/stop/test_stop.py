@@ -13,6 +13,7 @@ from chatmesh.protocol.tokens import Token
 from chatmesh.workflow import StopSweep
 from chatmesh.workflow.claims import Claims
 from chatmesh.workflow.stops import KEPT_SECONDS, MAX_KEPT, RecentStops
+from tests.support import models
 from tests.support.broker import Broker
 from tests.support.mesh import client_of, running
 from tests.support.reading import events, post
@@ -70,6 +71,38 @@ async def test_stop_of_a_queued_message_ends_it_before_its_turn(broker: Broker) 
         assert reasons == [("m2", "cancelled"), ("m1", "cancelled"), ("m3", "stop")]
         page = (await client.get("/v1/sessions/s/messages")).json()
         assert {row["status"] for row in page["messages"] if row["message_id"] == "m2"} == {"stopped"}
+
+
+async def test_a_queued_message_that_is_stopped_by_several_at_once_ends_once(broker: Broker) -> None:
+    """Its stop is stored once, but heard as often as it was sent."""
+    async with running(broker.url) as mesh, client_of(mesh) as client, events(client, "s") as stream:
+        await post(client, "s", message_id="m1", **SILENT)
+        await stream.read(1)
+        await post(client, "s", message_id="m2", **SILENT)
+        await asyncio.gather(*(client.delete("/v1/sessions/s/messages/m2") for _ in range(20)))
+        await stream.read_finals()
+        await client.delete("/v1/sessions/s/messages/m1")
+        await post(client, "s", message_id="m3", model="count", max_tokens=2)
+        while "m3" not in [chunk["message_id"] for chunk in stream.reading.finals]:
+            await stream.read_finals(len(stream.reading.finals) + 1)
+    reasons = [(chunk["message_id"], chunk["metadata"]["finish_reason"]) for chunk in stream.reading.finals]
+    assert reasons == [("m2", "cancelled"), ("m1", "cancelled"), ("m3", "stop")]
+
+
+async def test_an_answer_that_has_its_end_while_its_model_still_closes_gets_no_other_one(
+    broker: Broker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(models, "told", told := asyncio.Event())
+    setting = models.models("slow_to_close")
+    async with running(broker.url, setting) as mesh, client_of(mesh) as client, events(client, "s") as stream:
+        await post(client, "s", message_id="m1", model="slow_to_close")
+        await stream.read_finals()
+        await post(client, "s", message_id="m2", model="echo", on_busy="interrupt")
+        told.set()
+        while "m2" not in [chunk["message_id"] for chunk in stream.reading.finals]:
+            await stream.read_finals(len(stream.reading.finals) + 1)
+    reasons = [(chunk["message_id"], chunk["metadata"]["finish_reason"]) for chunk in stream.reading.finals]
+    assert reasons == [("m1", "stop"), ("m2", "stop")]
 
 
 async def test_a_stop_that_no_worker_heard_is_found_by_the_turn(broker: Broker) -> None:

@@ -156,3 +156,22 @@ async def calling_two(prompt: Prompt, resume: Resume) -> AsyncIterator[Delta]:
         for at in range(0, len(arguments), 5):
             yield Delta(data={"type": "tool_call", "index": index, "arguments": arguments[at : at + 5]})
     yield Delta("", "tool_calls")
+
+
+told = asyncio.Event()
+"""For `when_told`; a test that uses it sets one of its own here."""
+
+
+async def when_told(prompt: Prompt, resume: Resume) -> AsyncIterator[str]:
+    """Thinks until the test has made up its mind."""
+    await told.wait()
+    yield "yes"
+
+
+async def slow_to_close(prompt: Prompt, resume: Resume) -> AsyncIterator[str | Delta]:
+    """Has said everything, and holds on to its connection until the test has made up its mind."""
+    yield "yes"
+    try:
+        yield Delta("", "stop")
+    finally:
+        await told.wait()

@@ -31,6 +31,7 @@ class FakeLane:
         self.drafts: list[Draft] = []
         self.urgent: list[bool] = []
         self.finals = 0
+        self.is_ended = False
         self.waits = 0
         self._room = room
         self._on_full = on_full
@@ -63,6 +64,7 @@ class FakeLane:
 
     def write_final(self, chunk: bytes) -> None:
         self.finals += 1
+        self.is_ended = True
         self.write(chunk, urgent=True)
 
     def insert_final(self, message_id: Token, chunk: bytes, request: dict[str, Any]) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from hypothesis import given, settings
@@ -365,3 +365,31 @@ def test_a_session_does_not_seem_new_where_something_of_it_may_be_unseen() -> No
     one = Reader(FakeSink(), Native(SCOPE), START, message_id=Token("m1"), max_buffer_bytes=ROOM)
     assert room.channel.attach(one, 0, 0)
     assert not room.channel.seems_new, "of the others its only reader knows nothing"
+
+
+def test_numbers_that_begin_anew_behind_what_expired_are_shown_behind_a_reset() -> None:
+    """A duplicate has an older sequence; of one that has a newer one the transcript is asked."""
+    room = Room()
+    room.hear(1, 2, 3)
+    anew = [replace(one_chunk(offset), seq=100 + offset) for offset in (1, 2)]
+    room.channel.on_record(anew[0], 1.0)
+    assert room.asked == 1
+    assert room.channel.is_begun_anew(anew[0])
+    room.channel.begin_anew(anew[0], 1.0)
+    room.channel.on_record(anew[1], 1.0)
+    assert not room.channel.is_begun_anew(anew[0])
+    events = read(room.sinks[0].stream).events
+    assert [event.type for event in events] == [*["message"] * 3, "reset", *["message"] * 2]
+    assert json.loads(events[3].data) == {"reason": "position_expired"}
+
+
+def test_a_reader_who_has_read_what_began_anew_already_gets_nothing_twice() -> None:
+    room = Room()
+    room.hear(1, 2, 3)
+    room.channel.outlive()
+    sink = FakeSink()
+    late = Reader(sink, Native(SCOPE), Position(1, 1, 101), message_id=None, max_buffer_bytes=ROOM)
+    assert room.channel.attach(late, 1, 101)
+    room.channel.begin_anew(replace(one_chunk(1), seq=101), 1.0)
+    assert not sink.stream
+    assert [event.type for event in read(room.sinks[0].stream).events][3:] == ["reset", "message"]

@@ -44,6 +44,25 @@ async def test_the_first_and_the_final_chunk_do_not_wait() -> None:
 
 
 @timeless
+@pytest.mark.parametrize("error", [ProviderError("cut", code="provider_down"), OSError("cut")])
+async def test_an_answer_that_has_its_end_gets_no_other_one_where_its_model_can_not_be_closed(
+    error: Exception,
+) -> None:
+    class Unclosed(Scripted):
+        async def generate(self, prompt: Prompt, resume: Resume) -> AsyncIterator[Delta]:
+            try:
+                yield Delta("a", "stop")
+            finally:
+                raise error
+
+    lane, other = FakeLane(), Scripted(Delta("b", "stop"))
+    choices = [Choice(Unclosed(), PROMPT), Choice(other, PROMPT)]
+    assert await generate_by(choices, Resume(), Writing(lane, writer(), Ledger(1))) == "stop"
+    assert lane.texts == ["a", ""]
+    assert lane.finals == 1
+
+
+@timeless
 async def test_what_is_plainly_said_becomes_chunks_together_and_keeps_its_place_and_its_time() -> None:
     """Whatever else is encoded comes behind it: ids rise in the order of the answer."""
     lane = FakeLane()

@@ -267,6 +267,17 @@ async def test_a_message_stopped_in_the_queue_gets_a_record_of_its_own_with_its_
 
 
 @timeless
+async def test_a_message_that_is_stopped_twice_in_the_queue_gets_one_record() -> None:
+    relay = Relay()
+    assert relay.lane.insert_final(Token("other"), b"cancelled", {"message": "other"})
+    assert not relay.lane.insert_final(Token("other"), b"cancelled", {"message": "other"})
+    await relay.settle()
+    assert not relay.lane.insert_final(Token("other"), b"cancelled", {"message": "other"})
+    await relay.settle()
+    assert [head.message_id for head, _ in relay.taken] == ["other"]
+
+
+@timeless
 async def test_nothing_is_put_behind_the_final_chunk() -> None:
     relay = Relay()
     relay.lane.write_final(b"z")

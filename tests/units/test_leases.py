@@ -35,9 +35,13 @@ class FakeBook:
 
     def __init__(self) -> None:
         self.pages: list[tuple[float, list[str]]] = []
+        self.is_away = False
 
-    async def write(self, worker_id: str, boot: str, leases: Sequence[str]) -> None:
+    async def write(self, worker_id: str, boot: str, leases: Sequence[str]) -> bool:
+        if self.is_away:
+            return False
         self.pages.append((asyncio.get_running_loop().time(), list(leases)))
+        return True
 
     async def free(self, *_: Any) -> int:
         return 0
@@ -81,6 +85,18 @@ async def test_however_much_changes_the_book_is_written_ten_times_a_second_at_mo
         await pass_time(1)
         assert 5 <= len(book.pages) <= 1 + 1 / BOOK_SECONDS
         assert book.pages[-1][1] == [f"ack.{number}" for number in range(0, 1000, 2)]
+
+
+@timeless
+async def test_what_could_not_be_written_down_is_once_the_broker_is_back() -> None:
+    async with keeping() as (leases, book):
+        book.is_away = True
+        leases.hold(held(1))
+        await pass_time(10)
+        assert book.pages == []
+        book.is_away = False
+        await pass_time(1)
+        assert [page for _, page in book.pages] == [["ack.1"]]
 
 
 @timeless

@@ -59,8 +59,15 @@ def test_a_pod_that_came_in_a_new_life_is_not_set_back_to_its_old_one() -> None:
     assert route.targets(lambda pod, boot: boot == "b1") == ["a"]
 
 
+def test_a_pod_that_came_while_the_registry_is_away_is_not_the_only_target() -> None:
+    route = Route()
+    route.hear(holds("a"))
+    assert targets(route) == []
+
+
 def test_a_late_goodbye_of_an_old_life_does_not_end_the_new_one() -> None:
     route = Route()
+    route.learn([])
     route.hear(holds("a", "b2"))
     route.hear(leaves("a", "b1"))
     assert targets(route) == ["a"]
@@ -77,6 +84,7 @@ def test_a_pod_that_left_and_came_back_is_a_target_again() -> None:
 @pytest.mark.parametrize("is_heard", [True, False])
 def test_a_dead_pod_is_no_target_and_keeps_no_other_from_being_one(is_heard: bool) -> None:
     route = Route()
+    route.learn([])
     for holder in (holds("a"), holds("b")):
         if is_heard:
             route.hear(holder)
