@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import pytest
 from nats.aio.client import Client
 
 from tests.support import stored
@@ -15,6 +16,8 @@ from tests.support.proxy import FaultProxy
 from tests.support.reading import events, post
 from tests.support.waiting import eventually
 from tests.support.watching import watching
+
+pytestmark = pytest.mark.usefixtures("patient_registry")
 
 
 async def test_registered_pod_gets_the_answer_as_batches_on_its_own_subject(
@@ -54,6 +57,7 @@ async def test_every_pod_with_a_reader_gets_the_answer_and_no_other_pod(
         await eventually(lambda: _holders(nats_client, "s", 2))
         await post(three, "s", model="count", max_tokens=30)
         readings = [await first.read_finals(), await second.read_finals()]
+        await eventually(lambda: sum(chunk["is_final"] for chunk in responses.chunks) == 2)
     assert {message.subject for message in responses.messages} == {
         "chat.pod.pod-1.response",
         "chat.pod.pod-2.response",

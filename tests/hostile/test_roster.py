@@ -18,6 +18,8 @@ from tests.support.reading import events, post
 from tests.support.waiting import eventually
 from tests.support.watching import watching
 
+pytestmark = pytest.mark.usefixtures("patient_registry")
+
 BEAT = "heartbeat.interval_seconds=0.2"
 
 

@@ -180,7 +180,7 @@ async def test_worker_that_leaves_hands_its_account_over(
 ) -> None:
     async with events(http, "s") as reader:
         async with running(broker.url, "worker.drain_seconds=0.1", role="worker", id="a"):
-            await post(http, "s", model="count", max_tokens=40, tokens_per_second=40)
+            await post(http, "s", model="count", max_tokens=40, tokens_per_second=20)
             await reader.read(5)
         async with running(broker.url, role="worker", id="b"):
             await reader.read_finals()
