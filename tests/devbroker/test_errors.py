@@ -14,10 +14,10 @@ import pytest
 
 from chatmesh.devbroker import EmbeddedServer, find_server
 from chatmesh.devbroker.lock import DirectoryLock
-from chatmesh.devbroker.ports import free_port
 from chatmesh.errors import BrokerError, BrokerUnreachableError, ConfigError, Exit, PortInUseError
 from tests.devbroker.directories import make_directory, mode_of, names_in
 from tests.support.broker import Broker
+from tests.support.ports import free_port
 from tests.support.waiting import eventually
 
 MakeServer = Callable[..., EmbeddedServer]
