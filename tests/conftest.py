@@ -83,6 +83,12 @@ def chatmesh(tmp_path: Path) -> Iterator[Callable[..., Process]]:
         process.kill()
 
 
+@pytest.fixture
+def patient_registry(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Workers wait for the registry as long as a busy machine needs: else they would broadcast, as they should."""
+    monkeypatch.setattr("chatmesh.relay.router.REGISTRY_SECONDS", 10.0)
+
+
 _configure = structlog.configure
 
 

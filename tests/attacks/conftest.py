@@ -7,11 +7,16 @@ from collections.abc import AsyncIterator
 import pytest
 
 from chatmesh.app import Mesh
+from chatmesh.hub import lookout
+from chatmesh.workflow import overdue
 from tests.auth.support import asking
 from tests.support.broker import Broker
 
 
 @pytest.fixture
-async def mesh(broker: Broker) -> AsyncIterator[Mesh]:
+async def mesh(broker: Broker, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Mesh]:
+    """It asks NATS for nothing of its own accord, as pods do every ten seconds, and workers."""
+    monkeypatch.setattr(lookout, "LOOK_SECONDS", 3600.0)
+    monkeypatch.setattr(overdue, "LOOKS", 0.01)
     async with asking(broker.url, "heartbeat.interval_seconds=600", id="p") as (mesh, _):
         yield mesh

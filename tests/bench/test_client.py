@@ -8,7 +8,6 @@ from collections.abc import AsyncIterator
 import pytest
 from aiohttp import web
 
-from chatmesh.devbroker.ports import free_port
 from chatmesh.errors import BrokerUnreachableError, ChatmeshError
 from chatmesh.operate.bench.job import Job, Load, Outcome
 from chatmesh.operate.bench.load.checked import Tally, check
@@ -16,6 +15,7 @@ from chatmesh.operate.bench.load.reader import Asker, Reader, connect, opened, t
 from chatmesh.operate.bench.load.wire import asking, reading
 from chatmesh.operate.processes import distinct_ports
 from chatmesh.web.floor import Floor
+from tests.support.ports import free_port
 from tests.support.waiting import eventually
 
 PATIENCE_SECONDS = 20.0

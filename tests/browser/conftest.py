@@ -12,8 +12,8 @@ import pytest
 from tests.browser.chromium import EXECUTABLE, Chromium
 from tests.support.processes import Process
 
-# 100 tokens in four seconds: long enough to reload in between on a slow machine.
-PACE = ("--set", "demo.tokens_per_second=25")
+# 100 tokens in seven seconds: long enough to reload in between on a slow machine, and twice.
+PACE = ("--set", "demo.tokens_per_second=15")
 
 
 @pytest.fixture

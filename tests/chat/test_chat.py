@@ -7,12 +7,12 @@ from collections.abc import Callable
 
 import pytest
 
-from chatmesh.devbroker.ports import free_port
 from tests.chat.models import CODE, SETTING
 from tests.chat.support import url_of
 from tests.chat.terminal import CTRL_C, CTRL_D, Terminal
 from tests.support.broker import Broker
 from tests.support.mesh import client_of, running
+from tests.support.ports import free_port
 from tests.support.processes import Process
 from tests.support.reading import post
 

@@ -97,6 +97,7 @@ async def test_answer_that_no_pod_serves_any_more_is_given_up_with_the_way_back(
 async def test_short_loss_is_not_worth_a_word_and_a_longer_one_is_told_once(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setattr(module, "TELL_SECONDS", 3600.0)
     view = Seen()
     short = [ACCEPTED, torn(SOON, event(0)), stream(SOON, event(1, is_final=True))]
     async with pods(short) as (pod,), Client([pod.url]) as client:

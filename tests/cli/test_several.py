@@ -10,10 +10,10 @@ import httpx
 import psutil
 import pytest
 
-from chatmesh.devbroker.ports import free_port
 from chatmesh.operate.processes import VARIABLE, Readiness
 from tests.cli.support import Chatmesh, StartProcess
 from tests.support.broker import Broker
+from tests.support.ports import free_port
 from tests.support.processes import Process
 from tests.support.reading import events, post
 from tests.support.waiting import eventually

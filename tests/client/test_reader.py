@@ -110,7 +110,7 @@ async def test_pod_that_says_no_for_good_ends_it_with_its_reason() -> None:
 
 async def test_silent_connection_is_left() -> None:
     script = [stream(SOON, event(0), hold=True), stream(event(1), hold=True)]
-    async with pods(script) as (pod,), Client([pod.url], silence_seconds=0.2) as client:
+    async with pods(script) as (pod,), Client([pod.url], silence_seconds=1) as client:
         assert numbers(await read(client, 2)) == ["p0", "p1"]
 
 

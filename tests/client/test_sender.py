@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 
 from chatmesh.client import Client, Fate
-from chatmesh.devbroker.ports import free_port
 from tests.client.scripted import Pod, answer, pods
 from tests.support.broker import Broker
 from tests.support.mesh import running
+from tests.support.ports import free_port
 
 ACCEPTED = answer(202, {"message_id": "m", "duplicate": False})
 REFUSED = answer(503, {"code": "broker_away"})

@@ -13,11 +13,11 @@ from pathlib import Path
 import httpx
 import pytest
 
-from chatmesh.devbroker.ports import free_port
 from chatmesh.protocol.tokens import Token
 from tests.support.broker import Broker
 from tests.support.children import Child
 from tests.support.mesh import running
+from tests.support.ports import free_port
 from tests.support.reading import Reading, events, post
 from tests.support.waiting import eventually
 

@@ -9,13 +9,14 @@ import pytest
 
 from chatmesh.devbroker import ports
 from chatmesh.operate.processes import distinct_ports
+from tests.support.ports import free_port
 
 
 @pytest.fixture
 def taken() -> Iterator[int]:
     """A port that somebody listens on."""
     with socket.socket() as listener:
-        listener.bind(("127.0.0.1", ports.free_port(5) + 2))
+        listener.bind(("127.0.0.1", free_port(5) + 2))
         listener.listen()
         yield listener.getsockname()[1]
 

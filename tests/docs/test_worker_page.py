@@ -27,6 +27,8 @@ pytestmark = pytest.mark.slow
 
 __all__ = ["guarded"]
 
+PACE = 5
+"""Words a second: slow enough that a worker is started, killed or told to stop before the answer is over."""
 WORDS = [f"word{number} " for number in range(24)]
 TEXT = "".join(WORDS).strip()
 
@@ -61,7 +63,7 @@ async def make_consumer(chatmesh: Callable[..., Process], broker: Broker) -> Non
     assert await made.wait() == 0, made.report()
 
 
-async def say(client: httpx.AsyncClient, message_id: str, pace: float = 10) -> None:
+async def say(client: httpx.AsyncClient, message_id: str, pace: float = PACE) -> None:
     answer = await post(client, "s", TEXT, message_id=message_id, model="echo", tokens_per_second=pace)
     assert answer.status_code == 202
 
@@ -81,8 +83,8 @@ async def test_its_answers_are_stored_and_shown_like_any_other_and_sessions_go_o
         events(client, "s") as stream,
     ):
         child = foreign(broker)
-        await say(client, "m1")
-        await say(client, "m2")
+        await say(client, "m1", pace=10)
+        await say(client, "m2", pace=10)
         reading = await stream.read_finals(2)
         assert [chunk["chunk"] for chunk in reading.chunks] == [*WORDS[:-1], WORDS[-1].strip(), ""] * 2
         assert reading.ids == [*range(25)] * 2
@@ -121,7 +123,7 @@ async def test_it_goes_on_with_what_chatmeshs_worker_had_begun_when_that_was_kil
     async with pod_and_client(broker.url, "pod-1", ACK_WAIT) as (_, client), events(client, "s") as stream:
         ours = await start_worker(chatmesh, nats_client, broker.url, "ours")
         await say(client, "m1")
-        await stream.read(8)
+        await stream.read(4)
         child = foreign(broker)
         await wait_alive(nats_client, child, "chat.worker.python-1.health")
         await asyncio.to_thread(ours.kill)

@@ -15,11 +15,11 @@ from httpx_sse import aconnect_sse
 from nats.aio.client import Client
 from prometheus_client import REGISTRY
 
-from chatmesh.devbroker.ports import free_port
 from tests.eventsource.sources import Heard, Opens
 from tests.support import stored
 from tests.support.broker import Broker
 from tests.support.mesh import is_ready, pod_and_client, running
+from tests.support.ports import free_port
 from tests.support.proxy import FaultProxy
 from tests.support.reading import events, post
 from tests.support.waiting import eventually

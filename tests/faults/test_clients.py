@@ -27,7 +27,7 @@ from tests.vercel import chats
 
 TESTS = Path(__file__).parents[1]
 TOKENS = 200
-SLOW, QUICK = "demo.tokens_per_second=10", "demo.tokens_per_second=100"
+SLOW, QUICK = "demo.tokens_per_second=4", "demo.tokens_per_second=100"
 """Of the worker that dies, so that every client has begun and none has ended, and of the one that goes on."""
 
 BEGINNING = "1 2 3 "

@@ -59,7 +59,8 @@ async def test_answer_waits_for_room_in_the_transcript_and_the_model_is_not_aske
     http: httpx.AsyncClient, worker: Mesh, nats_client: Client
 ) -> None:
     async with events(http, "s") as stream:
-        message_id = (await post(http, "s", **COUNT)).json()["message_id"]
+        slow = COUNT | {"tokens_per_second": 10}  # so that there is something left to refuse
+        message_id = (await post(http, "s", **slow)).json()["message_id"]
         await stream.read(10)
         async with full(nats_client, TRANSCRIPT):
             before = _retries()

@@ -13,7 +13,9 @@ from chatmesh.protocol.tokens import Token
 from tests.faults.support import wait_queue_empty
 from tests.support.broker import Broker
 from tests.support.mesh import client_of, running
+from tests.support.models import gate, models
 from tests.support.reading import events, post
+from tests.support.stored import stored
 from tests.support.waiting import eventually
 
 DEAD = Token("dead")
@@ -66,27 +68,32 @@ async def test_worker_without_a_page_holds_nothing(broker: Broker) -> None:
 
 
 async def test_page_says_what_is_held_and_is_empty_afterwards(broker: Broker, nats_client: Client) -> None:
-    async with running(broker.url, role="worker", id="w"), running(broker.url, role="pod") as pod:
+    async with (
+        running(broker.url, models("held"), role="worker", id="w"),
+        running(broker.url, role="pod") as pod,
+    ):
         await _answer(pod, nats_client)
 
 
 async def _answer(pod: Mesh, client: Client) -> None:
     async def page() -> list[str]:
-        message = await client.jetstream().get_last_msg("CHAT_PRESENCE", "chat.worker.w.leases")
-        leases: list[str] = json.loads(message.data or b"")["leases"]
+        pages = await stored(client, "CHAT_PRESENCE", "chat.worker.w.leases")
+        leases: list[str] = pages[-1].body["leases"] if pages else []
         return leases
 
     async def has(count: int) -> bool:
         return len(await page()) == count
 
     async with client_of(pod) as http, events(http, "s") as stream:
-        await post(http, "s", model="count", max_tokens=40, tokens_per_second=40)
+        go_on = gate()
+        await post(http, "s", model="held")
         await post(http, "s", model="count", max_tokens=1)
         await stream.read(5)
         await eventually(lambda: has(2), message="the answer and the one behind it in the book")
         assert all(
             subject.startswith("$JS.ACK.WORKFLOW_REQUESTS.workflow-processor.") for subject in await page()
         )
+        go_on.set()
         await stream.read_finals(2)
         await eventually(lambda: has(0), message="an empty book")
     await wait_queue_empty(client)

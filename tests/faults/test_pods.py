@@ -40,7 +40,7 @@ async def begin(
         return
 
 
-@pytest.mark.parametrize(("readers", "pace"), [(1, 40), pytest.param(60, 5, marks=pytest.mark.chaos)])
+@pytest.mark.parametrize(("readers", "pace"), [(1, 10), pytest.param(60, 5, marks=pytest.mark.chaos)])
 async def test_readers_of_a_pod_that_is_killed_go_on_at_another(
     new_pod: StartPod,
     http: httpx.AsyncClient,
@@ -76,7 +76,8 @@ async def test_readers_of_a_pod_that_leaves_are_told_and_go_on_at_another(
     leaving = await new_pod("leaving")
     reading = Reading()
     async with leaving.client() as there:
-        assert (await post(there, "s", **COUNT)).status_code == 202
+        slow = COUNT | {"tokens_per_second": 10}
+        assert (await post(there, "s", **slow)).status_code == 202
         async with events(there, "s", reading=reading) as stream:
             await stream.read(10)
             leaving.process.signal(signal.SIGTERM)

@@ -13,6 +13,7 @@ from chatmesh.app import Mesh
 from chatmesh.broker import CONSUMER, REQUESTS
 from chatmesh.broker.streams import DEAD_LETTERS
 from tests.faults.support import (
+    ACK_WAIT,
     PATIENCE_SECONDS,
     assert_exact,
     claims,
@@ -22,7 +23,11 @@ from tests.faults.support import (
     records,
     wait_queue_empty,
 )
+from tests.support.broker import Broker
+from tests.support.mesh import running
+from tests.support.models import HELD_TOKENS, gate, models
 from tests.support.reading import Reading, events, post
+from tests.support.stored import queued
 from tests.support.waiting import eventually
 
 COUNT: dict[str, Any] = {"model": "count", "max_tokens": 5}
@@ -108,10 +113,16 @@ async def test_undecodable_request_stays_in_the_queue_until_the_dead_letters_tak
     async with events(http, "other") as stream:
         assert (await post(http, "other", **COUNT)).status_code == 202
         assert_exact(await stream.read_finals(), 5)
+    await eventually(lambda: _is_answered(nats_client, "other"))
     assert (await js.stream_info(REQUESTS)).state.messages == 1
     await js.update_stream(config.evolve(max_bytes=room))
     await wait_queue_empty(nats_client)
     assert [letter.data for letter in await dead_letters(nats_client)] == [b"garbage"]
+
+
+async def _is_answered(client: Client, session_id: str) -> bool:
+    """For good: its request has left the queue, a moment behind the answer's end."""
+    return not await queued(client, session_id)
 
 
 async def test_poisoned_session_does_not_hold_up_others(
@@ -172,11 +183,15 @@ async def test_answer_whose_worker_died_between_final_and_ack_is_only_acknowledg
 
 
 async def test_request_that_is_delivered_twice_at_once_is_answered_once(
-    http: httpx.AsyncClient, worker: Mesh, nats_client: Client
+    broker: Broker, http: httpx.AsyncClient, nats_client: Client
 ) -> None:
     """A stranger's -NAK on the delivery's ack subject makes JetStream deliver it again while it is worked on."""
-    async with events(http, "s") as stream:
-        message_id = (await post(http, "s", **SLOW)).json()["message_id"]
+    go_on = gate()
+    async with (
+        running(broker.url, ACK_WAIT, models("held"), role="worker", id="holds"),
+        events(http, "s") as stream,
+    ):
+        message_id = (await post(http, "s", model="held")).json()["message_id"]
         await stream.read(5)
         info = await nats_client.jetstream(timeout=5).consumer_info(REQUESTS, CONSUMER)
         assert info.delivered is not None
@@ -193,8 +208,9 @@ async def test_request_that_is_delivered_twice_at_once_is_answered_once(
                 return bool(now.delivered.consumer_seq >= info.delivered.consumer_seq + count)  # type: ignore[union-attr]
 
             await eventually(is_delivered_again, timeout=PATIENCE_SECONDS, message="a redelivery")
-        assert_exact(await stream.read_finals(), 40)
-    await wait_queue_empty(nats_client)
+        go_on.set()
+        assert_exact(await stream.read_finals(), HELD_TOKENS)
+        await wait_queue_empty(nats_client)
     assert len(await claims(nats_client, "s", message_id)) == 1
 
 

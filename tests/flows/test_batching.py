@@ -15,6 +15,8 @@ from tests.support.reading import events, post
 from tests.support.waiting import eventually
 from tests.support.watching import Watch, watching
 
+pytestmark = pytest.mark.usefixtures("patient_registry")
+
 
 async def answer(
     broker: Broker, nats_client: Client, *settings: str, message: str = "go", **body: object
@@ -25,6 +27,7 @@ async def answer(
         watching(nats_client, "chat.pod.pod-1.response") as watch,
         events(client, "s") as stream,
     ):
+        await eventually(lambda: stored.stored(nats_client, "CHAT_REGISTRY", "chat.registry.s.pod-1"))
         await post(client, "s", message, **body)
         reading = await stream.read_finals()
         await eventually(lambda: watch.has_final)

@@ -13,6 +13,7 @@ from nats.aio.client import Client
 
 from tests.support.broker import Broker
 from tests.support.mesh import pod_and_client, running
+from tests.support.models import gate, models
 from tests.support.reading import events, post
 from tests.support.waiting import eventually
 
@@ -59,15 +60,20 @@ async def test_worker_answers_the_health_request_with_its_generations(
         count: int = (await ask(nats_client, "chat.worker.pod-1.health"))["active_generations"]
         return count
 
-    async with pod_and_client(broker.url, "pod-1", role="all") as (_, client), events(client, "s") as stream:
+    go_on = gate()
+    async with (
+        pod_and_client(broker.url, "pod-1", models("held"), role="all") as (_, client),
+        events(client, "s") as stream,
+    ):
         health = await ask(nats_client, "chat.worker.pod-1.health")
         assert health["worker_id"] == "pod-1"
         assert health["status"] == "healthy"
         assert health["active_generations"] == 0
         assert datetime.fromisoformat(health["timestamp"]).year > 2024
-        await post(client, "s", model="count", max_tokens=60, tokens_per_second=100)
+        await post(client, "s", model="held")
         await stream.read(1)
         assert await active() == 1
+        go_on.set()
         await stream.read_finals()
         await eventually(lambda: _is(active, 0))
 

@@ -10,6 +10,7 @@ from nats.aio.client import Client
 from prometheus_client import REGISTRY
 
 from tests.faults.support import Pod, arguments
+from tests.support import stored
 from tests.support.broker import Broker
 from tests.support.mesh import client_of, running
 from tests.support.processes import Process
@@ -47,6 +48,7 @@ async def test_rate_size_lag_errors_and_subscriptions_are_measured(
     listening = await process.wait_for_line('"event": "web.listening"', stream="stderr")
     node = Pod(process, json.loads(listening.string)["url"])
     async with node.client() as client, events(client, "s") as stream:
+        await eventually(lambda: stored.stored(nats_client, "CHAT_REGISTRY", "chat.registry.s.me"))
         before = (await client.get("/metrics")).text
         await post(client, "s", model="count", max_tokens=300)
         await stream.read_finals()

@@ -5,15 +5,19 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import pytest
 from nats.aio.client import Client
 
 from tests.support import stored
 from tests.support.broker import Broker
 from tests.support.mesh import pod_and_client, running
+from tests.support.models import HELD_TOKENS, gate, models
 from tests.support.proxy import FaultProxy
 from tests.support.reading import events, post
 from tests.support.waiting import eventually
 from tests.support.watching import watching
+
+pytestmark = pytest.mark.usefixtures("patient_registry")
 
 
 async def test_registered_pod_gets_the_answer_as_batches_on_its_own_subject(
@@ -53,6 +57,7 @@ async def test_every_pod_with_a_reader_gets_the_answer_and_no_other_pod(
         await eventually(lambda: _holders(nats_client, "s", 2))
         await post(three, "s", model="count", max_tokens=30)
         readings = [await first.read_finals(), await second.read_finals()]
+        await eventually(lambda: sum(chunk["is_final"] for chunk in responses.chunks) == 2)
     assert {message.subject for message in responses.messages} == {
         "chat.pod.pod-1.response",
         "chat.pod.pod-2.response",
@@ -65,19 +70,25 @@ async def test_pod_whose_reader_comes_in_mid_answer_is_told_the_rest(
     broker: Broker, nats_client: Client
 ) -> None:
     async with (
-        running(broker.url, role="worker", id="w"),
+        running(broker.url, models("held"), role="worker", id="w"),
         pod_and_client(broker.url, "pod-1") as (_, one),
         pod_and_client(broker.url, "pod-2") as (_, two),
         watching(nats_client, "chat.pod.pod-2.response") as responses,
         events(one, "s") as first,
     ):
-        await post(one, "s", model="count", max_tokens=60, tokens_per_second=100)
+        go_on = gate()
+        await post(one, "s", model="held")
         await first.read(5)
         async with events(two, "s") as second:
+            await eventually(lambda: _holders(nats_client, "s", 2))
+            go_on.set()
             late = await second.read_finals()
         early = await first.read_finals()
+        await eventually(lambda: responses.has_final)
     assert late.chunks == early.chunks, "the unfinished answer from its beginning, then live"
-    assert responses.messages, "the worker heard of the second pod while it answered"
+    assert {chunk["chunk_id"] for chunk in responses.chunks} >= set(
+        range(HELD_TOKENS // 2, HELD_TOKENS + 1)
+    ), "the worker heard of the second pod while it answered"
 
 
 async def test_pod_that_is_frozen_does_not_keep_other_pods_from_theirs(

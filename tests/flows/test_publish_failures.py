@@ -30,10 +30,12 @@ async def test_publish_that_was_cut_is_retried_with_the_same_id_and_stored_once(
         pod_and_client(proxy.url, "pod-1") as (_, client),
         watching(nats_client, "chat.workflow.execute.s") as published,
     ):
-        proxy.latency_seconds = 0.15
+        # While the acknowledgement is on its way.
+        published.on_message = proxy.cut
+        proxy.latency_seconds = 0.5
         posting = asyncio.create_task(post(client, "s", model="count", max_tokens=5))
         await eventually(lambda: published.messages)
-        proxy.cut()
+        published.on_message = None
         proxy.latency_seconds = 0.0
         answer = await posting
         await eventually(lambda: len(published.messages) > 1)

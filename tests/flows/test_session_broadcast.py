@@ -60,6 +60,7 @@ async def test_reader_gets_everything_by_broadcast_when_the_registry_is_silent_a
             await post(one, "s", model="count", max_tokens=60, tokens_per_second=100)
             reading = await stream.read_finals()
             assert reading.chunks == await stored.chunks(nats_client, "s")
+            await eventually(lambda: broadcast.has_final)
     finally:
         await nats_client.close()
         broker.stop()

@@ -83,6 +83,7 @@ async def test_answer_to_a_foreign_request_is_resumed_on_another_pod_of_ours(
     assert reading.ids == list(range(61))
 
 
+@pytest.mark.usefixtures("patient_registry")
 async def test_foreign_pod_hears_nothing_twice_of_what_one_of_our_pods_asked(
     broker: Broker, nats_client: Client
 ) -> None:
@@ -101,6 +102,7 @@ async def test_foreign_pod_hears_nothing_twice_of_what_one_of_our_pods_asked(
     assert not pod.shown
 
 
+@pytest.mark.usefixtures("patient_registry")
 async def test_foreign_and_own_requests_of_one_session_are_answered_one_after_the_other(
     broker: Broker, nats_client: Client
 ) -> None:
@@ -159,9 +161,9 @@ async def test_foreign_pod_and_ours_ask_each_others_health_and_hear_each_others_
         watching(nats_client, "chat.pod.pod-1.heartbeat") as beats,
         pod_and_client(broker.url, "pod-1", role="all") as (mesh, _),
     ):
-        answer = json.loads((await nats_client.request("chat.pod.pod-1.health", b"", timeout=2)).data)
+        answer = json.loads((await nats_client.request("chat.pod.pod-1.health", b"", timeout=10)).data)
         assert {"pod_id", "status", "active_connections", "timestamp"} <= set(answer)
-        theirs = await mesh.broker.requests.request("chat.pod.go-pod.health", seconds=2)
+        theirs = await mesh.broker.requests.request("chat.pod.go-pod.health", seconds=10)
         assert theirs is not None
         await eventually(lambda: beats.messages)
         beat = {

@@ -11,8 +11,9 @@ from chatmesh.app import Mesh
 from chatmesh.kernel import EventKind, KernelEvent
 from tests.support.broker import Broker
 from tests.support.mesh import client_of, running
+from tests.support.models import models
 
-SETTINGS = ("worker.ack_wait_seconds=1", "worker.holder_timeout_seconds=0.2")
+SETTINGS = ("worker.ack_wait_seconds=1", "worker.holder_timeout_seconds=0.2", models("held"))
 
 
 @pytest.fixture

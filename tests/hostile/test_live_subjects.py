@@ -21,6 +21,7 @@ from tests.hostile.support import (
     wrong_types,
 )
 from tests.support import stored
+from tests.support.models import HELD_TOKENS, gate
 from tests.support.reading import events, post
 from tests.support.waiting import eventually
 
@@ -88,15 +89,15 @@ async def test_record_with_an_offset_far_ahead_costs_no_reader_a_chunk(
     async with events(http, "s") as early:
         await nats_client.publish(subject, message, headers=WIRE)
         await nats_client.flush()
-        message_id = (await post(http, "s", model="count", max_tokens=60, tokens_per_second=150)).json()[
-            "message_id"
-        ]
+        go_on = gate()
+        message_id = (await post(http, "s", model="held")).json()["message_id"]
         await early.read(5)
         await nats_client.publish(subject, message, headers=WIRE)
         await nats_client.flush()
         async with events(http, "s") as late, events(http, "s", message_id=message_id) as only:
+            go_on.set()
             readings = [await stream.read_finals() for stream in (early, late, only)]
-    assert [reading.ids for reading in readings] == [list(range(61))] * 3
+    assert [reading.ids for reading in readings] == [list(range(HELD_TOKENS + 1))] * 3
     assert not any(reading.named("reset") for reading in readings)
     await good_message(http)
 

@@ -19,6 +19,8 @@ from tests.support.reading import events, post
 from tests.support.waiting import eventually
 from tests.support.watching import Watch, watching
 
+pytestmark = pytest.mark.usefixtures("patient_registry")
+
 BEAT = "heartbeat.interval_seconds=0.2"
 
 

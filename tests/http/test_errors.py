@@ -10,10 +10,12 @@ import httpx
 import pytest
 from nats.aio.client import Client
 
+from chatmesh.hub import lookout
 from chatmesh.ingress import erasing, history, intake, stopping
 from tests.support import stored
 from tests.support.broker import Broker
 from tests.support.mesh import is_ready, pod_and_client
+from tests.support.models import gate, models
 from tests.support.reading import events, post
 from tests.support.waiting import eventually
 from tests.support.watching import watching
@@ -155,20 +157,22 @@ async def test_request_past_the_brokers_max_payload_is_413_and_the_longest_one_t
 async def test_full_session_is_429_with_retry_after_and_takes_messages_again(
     broker: Broker, nats_client: Client
 ) -> None:
-    async with pod_and_client(broker.url, "x", "sessions.queue_limit=2", role="all") as (_, client):
-        long = {"model": "count", "max_tokens": 60, "tokens_per_second": 200}
-        for number in range(3):  # one is answered, two wait
-            assert (await post(client, "s", message_id=f"m{number}", **long)).status_code == 202
-        answer = await post(client, "s", message_id="m3", **long)
+    settings = ("sessions.queue_limit=2", models("held"))
+    async with pod_and_client(broker.url, "x", *settings, role="all") as (_, client):
+        go_on, count = gate(), {"model": "count", "max_tokens": 60}
+        for number, asked in enumerate(({"model": "held"}, count, count)):  # one is answered, two wait
+            assert (await post(client, "s", message_id=f"m{number}", **asked)).status_code == 202
+        answer = await post(client, "s", message_id="m3", **count)
         problem(answer, 429, "session_queue_full")
         assert answer.headers["Retry-After"].isdigit()
-        assert (await post(client, "s", message_id="m2", **long)).json()["duplicate"], (
+        assert (await post(client, "s", message_id="m2", **count)).json()["duplicate"], (
             "known ones are no new ones"
         )
-        assert (await post(client, "other", **long)).status_code == 202, "a full session holds up no other"
+        assert (await post(client, "other", **count)).status_code == 202, "a full session holds up no other"
+        go_on.set()
         async with events(client, "s", message_id="m1") as stream:
             await stream.read_all()
-        assert (await post(client, "s", message_id="m3", **long)).status_code == 202
+        assert (await post(client, "s", message_id="m3", **count)).status_code == 202
 
 
 async def test_while_the_broker_is_away_nothing_is_accepted_and_all_is_503_with_retry_after(
@@ -243,7 +247,10 @@ HOSTILE = [
 ]
 
 
-async def test_hostile_ids_are_422_and_never_reach_nats(broker: Broker, nats_client: Client) -> None:
+async def test_hostile_ids_are_422_and_never_reach_nats(
+    broker: Broker, nats_client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lookout, "LOOK_SECONDS", 3600.0)  # a pod reads of its own accord too
     async with (
         pod_and_client(broker.url, "pod-1", "heartbeat.interval_seconds=600") as (_, client),
         watching(nats_client, "chat.>") as chat,

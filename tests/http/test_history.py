@@ -8,6 +8,7 @@ from nats.aio.client import Client
 from tests.support import stored
 from tests.support.broker import Broker
 from tests.support.mesh import pod_and_client, running
+from tests.support.models import gate, models
 from tests.support.reading import Reading, events, post
 from tests.support.waiting import eventually
 
@@ -48,16 +49,21 @@ async def test_status_is_queued_then_running_then_done(broker: Broker) -> None:
         return [(row["message_id"], row["status"]) for row in (await rows(client))["messages"][1::2]]
 
     async with pod_and_client(broker.url, "pod-1") as (_, client):
-        await post(client, "s", message_id="a", model="count", max_tokens=60, tokens_per_second=200)
+        go_on = gate()
+        await post(client, "s", message_id="a", model="held")
         await post(client, "s", message_id="b", model="count", max_tokens=10)
         assert await statuses(client) == [("a", "queued"), ("b", "queued")]
-        async with running(broker.url, role="worker", id="w"), events(client, "s") as stream:
+        async with (
+            running(broker.url, models("held"), role="worker", id="w"),
+            events(client, "s") as stream,
+        ):
             await stream.read(5)
             assert await statuses(client) == [("a", "running"), ("b", "queued")]
             single = (await client.get("/v1/sessions/s/messages/a")).json()
             assert single["status"] == "running"
             assert single["content"].startswith("1 2 3 ")
             assert (await client.get("/v1/sessions/s/messages/b")).json()["status"] == "queued"
+            go_on.set()
             await stream.read_finals(2)
             assert await statuses(client) == [("a", "done"), ("b", "done")]
 

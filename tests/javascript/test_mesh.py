@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import pytest
 
+from tests.faults.support import count_text
 from tests.javascript.programs import running, said
 from tests.javascript.world import COUNT, PACE, SHARED, TOLD, is_exact, served, text, whole, world
 from tests.support.broker import Broker
+from tests.support.models import HELD_TOKENS, gate, models
 from tests.support.reading import post
 from tests.support.waiting import eventually
 
@@ -57,8 +59,9 @@ async def test_cut_again_and_again_it_hears_every_chunk_once(broker: Broker) -> 
 
 
 async def test_history_comes_first_and_the_stream_goes_on_behind_it(broker: Broker) -> None:
-    async with world(broker) as here:
-        await post(here.http, "s", **PACE)
+    async with world(broker, models("held")) as here:
+        go_on = gate()
+        await post(here.http, "s", model="held")
 
         async def has_begun() -> bool:
             answer = await here.http.get("/v1/sessions/s/messages")
@@ -66,11 +69,13 @@ async def test_history_comes_first_and_the_stream_goes_on_behind_it(broker: Brok
 
         await eventually(has_begun)
         async with running("follow", here.url, follow={"history": True}) as program:
+            await program.says(lambda: program.heard("history"))
+            go_on.set()
             await program.says(lambda: whole(program))
     (history,) = program.heard("history")
     begun = history["rows"][1]["content"]
     assert begun
-    assert begun + text(program) == TOLD
+    assert begun + text(program) == count_text(HELD_TOKENS)
     assert program.heard("chunk")[-1]["isVerified"] is True
 
 

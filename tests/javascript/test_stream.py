@@ -126,7 +126,7 @@ async def test_silence_is_a_dead_connection() -> None:
     silent = stream(SOON, chunk(0, "a"), hold=True)
     async with (
         pods([silent, stream(final(1, "a"), hold=True)]) as (pod,),
-        running("follow", pod.url, options={"stallMs": 300}) as program,
+        running("follow", pod.url, options={"stallMs": 1500}) as program,
     ):
         await program.says(lambda: ended(program))
     assert pod.asked[1].headers["last-event-id"] == "p0"

@@ -14,8 +14,8 @@ from nats.aio.client import Client
 from nats.aio.msg import Msg
 
 from chatmesh.cli import main
-from chatmesh.devbroker.ports import free_port
 from tests.support.broker import Broker, Login
+from tests.support.ports import free_port
 from tests.support.processes import Process
 from tests.support.raw_client import connect
 from tests.support.waiting import eventually

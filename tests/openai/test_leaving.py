@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable
 from contextlib import suppress
 
 import httpx
@@ -17,8 +18,9 @@ from tests.openai.test_sdk import url_of
 from tests.support import stored
 from tests.support.broker import Broker
 from tests.support.mesh import client_of, pod_and_client, running
-from tests.support.models import models, text
+from tests.support.models import gate, models, text
 from tests.support.proxy import FaultProxy
+from tests.support.reading import post
 from tests.support.waiting import eventually
 
 pytestmark = pytest.mark.slow
@@ -31,9 +33,13 @@ modes = pytest.mark.parametrize("stream", [False, True], ids=["whole", "stream"]
 
 async def leave_in_mid_answer(http: httpx.AsyncClient, *, stream: bool) -> None:
     """One asks, sees that it is being answered, and goes."""
+    await leave(http, wait_answering(http, "s"), stream=stream)
+
+
+async def leave(http: httpx.AsyncClient, happens: Awaitable[object], *, stream: bool) -> None:
     async with httpx.AsyncClient(base_url=http.base_url) as leaving:
         asked = asyncio.create_task(leaving.post(PATH, json=BODY | {"stream": stream}, headers=SESSION))
-        await wait_answering(http, "s")
+        await happens
         asked.cancel()
         with suppress(asyncio.CancelledError):
             await asked
@@ -69,14 +75,15 @@ async def test_client_that_leaves_stops_its_answer_where_the_configuration_says_
 async def test_client_that_leaves_stops_its_answer_while_it_waits_for_its_turn_too(
     broker: Broker, stream: bool
 ) -> None:
-    async with running(broker.url, CANCELS) as mesh, client_of(mesh) as http:
-        context = {"model": "count", "max_tokens": 20, "tokens_per_second": 10}
-        await http.post("/v1/sessions/s/messages", json={"message": "x", "context": context})
-        with pytest.raises(httpx.ReadTimeout):
-            await http.post(PATH, json=BODY | {"stream": stream}, headers=SESSION, timeout=0.5)
+    go_on = gate()
+    async with running(broker.url, CANCELS, models("held")) as mesh, client_of(mesh) as http:
+        await post(http, "s", model="held")
+        await wait_answering(http, "s")
+        await leave(http, wait_status(http, "queued"), stream=stream)
         assert await wait_status(http, "stopped") == ""
         before = (await rows(http, "s"))[1]
-        assert before["status"] in ("running", "done")
+        assert before["status"] == "running"
+        go_on.set()
 
 
 async def test_one_who_comes_again_after_his_answer_was_stopped_gets_a_whole_one(broker: Broker) -> None:

@@ -63,6 +63,7 @@ async def test_reader_who_waits_hears_of_an_answer_in_a_part_that_was_added_sinc
 ) -> None:
     """The lookout finds its claim, though it looks at the part for the first time."""
     monkeypatch.setattr(lookout, "LOOK_SECONDS", 0.2)
+    monkeypatch.setattr(lookout, "PAUSE_LOOKS", 0)  # one that took 0.3 s would be the last for half a minute
     session = one(3)
     broker = await Broker.start(tmp_path, config_extra=DEAF)
     try:

@@ -36,7 +36,8 @@ async def test_answers_that_run_while_the_transcript_is_cut_are_whole_and_stay_w
             await cut(chatmesh, broker.url, 4)
             reading = await stream.read_finals()
         assert reading.ids == list(range(61))
-        await eventually(lambda: mesh.broker.layout.is_partitioned)
+        # At the latest by a look at the streams, each ten seconds.
+        await eventually(lambda: mesh.broker.layout.is_partitioned, timeout=20)
         # The old process goes on with what it knows, new sessions in the first part.
         new = next(name for name in names(2) if name != session)
         for name, message_id in ((session, "m2"), (new, "m1")):

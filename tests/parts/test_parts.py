@@ -50,7 +50,7 @@ async def test_readers_go_on_at_another_pod_and_stops_come_from_there(broker: Br
         pod_and_client(broker.url, "y", FOUR) as (_, there),
     ):
         async with events(here, session) as stream:
-            await post(here, session, message_id="m", **SLOW)
+            await post(here, session, message_id="m", **SLOW | {"max_tokens": 1000})
             reading = await stream.read(10)
         async with events(there, session, reading=reading) as stream:
             await stream.read(10)
@@ -111,6 +111,7 @@ async def test_what_is_said_on_nats_is_what_the_document_says_once_the_part_is_t
     ):
         await post(client, session, model="count", max_tokens=2)
         await stream.read_finals()
+        await nats_client.flush()
         for message in wire.messages:
             channel, _, wrong = faults(subjects.stored(message.subject), message.data, message.headers or {})
             assert wrong == [], message.subject

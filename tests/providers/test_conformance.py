@@ -9,12 +9,12 @@ from time import time
 
 import pytest
 
-from chatmesh.devbroker.ports import free_port
 from chatmesh.providers import Prompt, Resume, Usage
 from chatmesh.providers.base import Continuation
 from tests.providers.asking import PROMPT, begun, closing, failure, said, text
 from tests.providers.dialects import Dialect
 from tests.providers.upstreams import END, HANG_UP, STREAM_HEAD, Step, chunked, status, stream, upstream
+from tests.support.ports import free_port
 from tests.support.waiting import eventually
 
 KEY = "hunter2"

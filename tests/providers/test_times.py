@@ -9,7 +9,8 @@ from tests.providers.dialects import Dialect
 from tests.providers.upstreams import END, STREAM_HEAD, chunked, upstream
 from tests.support.waiting import eventually
 
-SHORT = 0.2
+SHORT = 1.0
+"""Long enough that a server on the same busy machine has been asked, or has answered, within it."""
 
 
 async def test_first_token_that_does_not_come_is_an_error_even_behind_a_head_and_comments(

@@ -6,7 +6,6 @@ import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
 
-import httpx
 import openai
 import pytest
 from nats.aio.client import Client
@@ -19,7 +18,7 @@ from tests.faults.support import ACK_WAIT, PATIENCE_SECONDS, StartProcess, claim
 from tests.responses.support import Heard, openai_of
 from tests.support.broker import Broker
 from tests.support.mesh import client_of, running
-from tests.support.models import models, text
+from tests.support.models import HELD_TOKENS, gate, models, text
 from tests.support.processes import Process
 from tests.support.proxy import FaultProxy
 from tests.support.reading import events, post
@@ -154,7 +153,7 @@ async def test_response_is_read_natively_and_what_is_said_natively_is_a_response
         begun = await client.responses.create(
             model="count", input="go", max_output_tokens=50, background=True, extra_headers=named
         )
-        async with events(http, "s") as stream:
+        async with events(http, "s", **{"from": "start"}) as stream:
             assert (await stream.read_finals()).text == count_text(50)
         assert (await client.responses.retrieve(begun.id)).output_text == count_text(50)
 
@@ -166,23 +165,24 @@ async def test_response_is_read_natively_and_what_is_said_natively_is_a_response
 
 
 async def test_response_begun_here_is_resumed_as_a_vercel_stream(broker: Broker) -> None:
+    go_on = gate()
     async with (
-        running(broker.url, "demo.tokens_per_second=100") as mesh,
+        running(broker.url, models("held")) as mesh,
         openai_of(url_of(mesh)) as client,
         client_of(mesh) as http,
     ):
         named = {"X-Session-Id": "s"}
-        await client.responses.create(
-            model="count", input="go", max_output_tokens=50, background=True, extra_headers=named
-        )
+        await client.responses.create(model="held", input="go", background=True, extra_headers=named)
 
-        async def resumed() -> httpx.Response | None:
-            answer = await http.get("/api/chat/s/stream")
-            return answer if answer.status_code == 200 else None
+        async def resumed() -> str:
+            async with http.stream("GET", "/api/chat/s/stream") as answer:
+                if answer.status_code == 200:
+                    go_on.set()
+                return (await answer.aread()).decode()
 
-        answer = await eventually(resumed, timeout=PATIENCE_SECONDS)
-        assert answer.text.count('"type":"text-delta"') == 50
-        assert '"finishReason":"stop"' in answer.text
+        told = await eventually(resumed, timeout=PATIENCE_SECONDS)
+        assert told.count('"type":"text-delta"') == HELD_TOKENS
+        assert '"finishReason":"stop"' in told
 
 
 async def test_pod_that_leaves_before_a_whole_answer_says_that_it_goes_on(broker: Broker) -> None:

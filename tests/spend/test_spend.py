@@ -160,7 +160,7 @@ async def test_dead_workers_tokens_are_accounted_for_by_the_one_that_goes_on(
 ) -> None:
     workers = dict(zip("ab", await asyncio.gather(new_worker("a"), new_worker("b")), strict=True))
     async with events(http, "s") as reader:
-        await post(http, "s", model="count", max_tokens=60, tokens_per_second=40)
+        await post(http, "s", model="count", max_tokens=60, tokens_per_second=15)
         await reader.read(10)
         workers[await holder(nats_client, "s")].kill()
         await reader.read_finals()
@@ -180,7 +180,7 @@ async def test_worker_that_leaves_hands_its_account_over(
 ) -> None:
     async with events(http, "s") as reader:
         async with running(broker.url, "worker.drain_seconds=0.1", role="worker", id="a"):
-            await post(http, "s", model="count", max_tokens=40, tokens_per_second=40)
+            await post(http, "s", model="count", max_tokens=40, tokens_per_second=20)
             await reader.read(5)
         async with running(broker.url, role="worker", id="b"):
             await reader.read_finals()

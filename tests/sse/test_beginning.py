@@ -10,6 +10,7 @@ from nats.aio.client import Client
 from tests.support import stored
 from tests.support.broker import Broker
 from tests.support.mesh import pod_and_client
+from tests.support.models import HELD_TOKENS, gate, models
 from tests.support.reading import Reading, events, post
 from tests.support.waiting import eventually
 
@@ -67,15 +68,18 @@ async def test_every_chunk_is_an_unnamed_event_of_one_line_with_a_position_of_it
 async def test_without_a_position_the_unfinished_answer_comes_from_its_beginning_and_then_live(
     broker: Broker,
 ) -> None:
-    async with pod_and_client(broker.url, "x", role="all") as (_, client):
+    async with pod_and_client(broker.url, "x", models("held"), role="all") as (_, client):
         await answered(client, "s", message="an earlier one")
+        go_on = gate()
         async with events(client, "s") as first:
-            accepted = await post(client, "s", model="count", max_tokens=60, tokens_per_second=150)
-            await first.read(20)
+            accepted = await post(client, "s", model="held")
+            await first.read(5)
             async with events(client, "s") as late:
+                await late.read(5)
+                go_on.set()
                 reading = await late.read_finals()
     assert {chunk["message_id"] for chunk in reading.chunks} == {accepted.json()["message_id"]}
-    assert reading.ids == list(range(61))
+    assert reading.ids == list(range(HELD_TOKENS + 1))
 
 
 async def test_without_a_position_finished_answers_are_not_shown_again(broker: Broker) -> None:

@@ -121,6 +121,7 @@ async def test_reader_who_waits_sees_an_answer_of_which_every_batch_was_lost(
 ) -> None:
     """Nothing was posted at its pod, no connection was cut, and no hole shows: only the answer's claim does."""
     monkeypatch.setattr(lookout, "LOOK_SECONDS", 0.2)
+    monkeypatch.setattr(lookout, "PAUSE_LOOKS", 0)  # one that took 0.3 s would be the last for half a minute
     other = ("nats.user=other", "nats.password=o")
     async with (
         started(tmp_path, DEAF) as broker,

@@ -8,6 +8,7 @@ import httpx
 import pytest
 from nats.aio.client import Client
 
+from tests.sse.test_beginning import opening
 from tests.support import stored
 from tests.support.broker import Broker
 from tests.support.mesh import pod_and_client, running
@@ -90,8 +91,8 @@ async def test_reader_that_was_cut_over_three_answers_has_them_all_in_order(
         pod_and_client(broker.url, "pod-1", role="all") as (_, one),
         pod_and_client(broker.url, "pod-2") as (_, two),
     ):
-        async with events(two, "s", reading=reading):
-            pass  # cut before anything was said: the opening block has a position
+        # Cut before anything was said: the opening block has a position.
+        reading.position, *_ = await opening(two, "s")
         for _ in range(3):
             await post(one, "s", model="count", max_tokens=50, tokens_per_second=400)
         number = 0

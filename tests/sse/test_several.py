@@ -299,7 +299,7 @@ async def test_past_max_connections_each_session_counts(broker: Broker) -> None:
 async def test_token_that_ends_is_said_once(broker: Broker) -> None:
     async with asking(broker.url, id="p1") as (_, client):
         await say(client, "alice", "a")
-        headers = bearer(token("alice", exp=int(time.time()) + 2))
+        headers = bearer(token("alice", exp=int(time.time()) + 4))
         async with events_of_several(client, "a:start", "b", headers=headers) as stream:
             reading = await stream.read_all()
     assert reading.named("drain") == [{"reason": "token_expired"}]

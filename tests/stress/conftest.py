@@ -8,9 +8,9 @@ from pathlib import Path
 import httpx
 import pytest
 
-from chatmesh.devbroker.ports import free_port
 from tests.stress.support import Monitor
 from tests.support.broker import Broker
+from tests.support.ports import free_port
 
 
 @pytest.fixture

@@ -14,8 +14,8 @@ from nats.aio.client import Client
 
 from chatmesh.devbroker import find_server
 from chatmesh.devbroker.greeting import read_server_name
-from chatmesh.devbroker.ports import free_port
 from tests.support.children import Child
+from tests.support.ports import free_port
 from tests.support.raw_client import connect
 from tests.support.waiting import eventually
 

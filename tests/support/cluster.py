@@ -10,8 +10,8 @@ from nats.aio.client import Client
 from nats.errors import Error as NatsError
 from nats.js.api import StorageType
 
-from chatmesh.devbroker.ports import free_port
 from tests.support.broker import Broker, Login, jetstream_block
+from tests.support.ports import free_port
 from tests.support.raw_client import connect
 from tests.support.waiting import eventually
 

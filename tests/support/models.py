@@ -12,7 +12,12 @@ from chatmesh.providers import Delta, Prompt, Resume
 from chatmesh.providers.base import Usage
 
 WORDS = 40
-PAUSE_SECONDS = 0.02
+PAUSE_SECONDS = 0.05
+
+HELD_TOKENS = 20
+"""What `held` counts to in all; half of it before it waits."""
+
+_gates: dict[str, asyncio.Event] = {}
 
 
 def text(*, attempt: int = 1) -> str:
@@ -98,6 +103,20 @@ async def silent(prompt: Prompt, resume: Resume) -> AsyncIterator[str]:
     """Says one word, then nothing for very long."""
     yield "hm "
     await asyncio.Event().wait()
+
+
+def gate(message: str = "go") -> asyncio.Event:
+    """What `held` waits for when it answers that message, in the test's own loop."""
+    _gates[message] = asyncio.Event()
+    return _gates[message]
+
+
+async def held(prompt: Prompt, resume: Resume) -> AsyncIterator[str]:
+    """Counts half of the way, and on once its gate is open: in between is in mid-answer, however slow the machine is."""
+    for number in range(1, HELD_TOKENS + 1):
+        if number > HELD_TOKENS / 2:
+            await _gates[prompt.message].wait()
+        yield f"{number} "
 
 
 async def wrong(prompt: Prompt, resume: Resume) -> AsyncIterator[str]:

@@ -9,8 +9,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal
 
-from chatmesh.devbroker.ports import free_port
 from tests.support.children import Child
+from tests.support.ports import free_port
 from tests.support.waiting import eventually
 
 __all__ = ["Process", "free_port"]

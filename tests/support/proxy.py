@@ -7,7 +7,7 @@ import socket
 import struct
 from typing import Self
 
-from chatmesh.devbroker.ports import free_port
+from tests.support.ports import free_port
 
 _CHUNK_BYTES = 64 * 1024
 # What is on its way at once in one direction: bounds memory, and TCP's own flow control does the rest.

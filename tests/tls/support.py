@@ -7,8 +7,8 @@ import json
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
-from chatmesh.devbroker.ports import free_port
 from tests.support.broker import Broker
+from tests.support.ports import free_port
 
 USER, PASSWORD = "ann", "xyzzy-secret"
 LOGIN = {"user": USER, "password": PASSWORD}

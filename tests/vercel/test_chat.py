@@ -15,7 +15,7 @@ from chatmesh.app import Mesh
 from tests.faults.support import ACK_WAIT, StartProcess, claims, count_text, start_worker
 from tests.support.broker import Broker
 from tests.support.mesh import client_of, running
-from tests.support.models import calls, models, text
+from tests.support.models import HELD_TOKENS, calls, gate, models, text
 from tests.support.proxy import FaultProxy
 from tests.support.reading import events, post
 from tests.vercel.chats import PATIENCE_SECONDS, RESUME, Chats
@@ -66,25 +66,35 @@ async def test_chat_that_was_cut_comes_back_to_the_whole_answer_once(broker: Bro
 async def test_page_that_is_loaded_anew_finds_what_is_being_answered_at_another_pod(
     broker: Broker, chats: Chats
 ) -> None:
+    go_on = gate()
     async with (
-        running(broker.url, PACE, id="one") as one,
+        running(broker.url, models("held"), id="one") as one,
         running(broker.url, id="two", role="pod") as two,
-        chats(url_of(one), "go", body=COUNT) as first,
+        chats(url_of(one), "go", body={"model": "held"}) as first,
     ):
         begun = await first.shows(lambda shown: shown.text)
         known = begun.line["messages"][:1]
         async with chats(url_of(two), RESUME, messages=known) as second:
+            await second.shows(lambda shown: shown.text)
+            go_on.set()
             whole = await second.is_done()
-        assert whole.text == (await first.is_done()).text == count_text(TOKENS)
+        assert whole.text == (await first.is_done()).text == count_text(HELD_TOKENS)
         assert whole.answers[0]["id"] == begun.answers[0]["id"]
 
 
 async def test_answer_begun_natively_is_resumed(broker: Broker, chats: Chats) -> None:
-    async with running(broker.url, PACE) as mesh, client_of(mesh) as http, events(http, "c") as stream:
-        await post(http, "c", model="count", max_tokens=TOKENS)
+    go_on = gate()
+    async with (
+        running(broker.url, models("held")) as mesh,
+        client_of(mesh) as http,
+        events(http, "c") as stream,
+    ):
+        await post(http, "c", model="held")
         await stream.read(1)
         async with chats(url_of(mesh), RESUME) as chat:
-            assert (await chat.is_done()).text == count_text(TOKENS)
+            await chat.shows(lambda shown: shown.text)
+            go_on.set()
+            assert (await chat.is_done()).text == count_text(HELD_TOKENS)
 
 
 async def test_nothing_to_come_back_to_is_204_and_no_error(broker: Broker, chats: Chats) -> None:

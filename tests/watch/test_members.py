@@ -7,6 +7,7 @@ import json
 
 from nats.aio.client import Client
 
+from chatmesh.app import Mesh
 from chatmesh.cli.watch import members as view
 from chatmesh.operate.members import Member, Members, State, read_members
 from chatmesh.protocol.messages import HeartbeatMessage
@@ -24,7 +25,7 @@ def states(found: Members) -> dict[tuple[str, str], str]:
 async def test_who_lives_is_told_from_who_left(broker: Broker) -> None:
     async with running(broker.url, id="a") as mesh:
         async with running(broker.url, role="worker", id="b"):
-            found = await read_members(mesh.broker, interval_seconds=60)
+            found = await eventually(lambda: three(mesh))
             assert states(found) == {
                 ("pod", "a"): "alive",
                 ("worker", "a"): "alive",
@@ -37,6 +38,12 @@ async def test_who_lives_is_told_from_who_left(broker: Broker) -> None:
 
         await eventually(has_left)
         assert (found.unreadable, found.more) == (0, False)
+
+
+async def three(mesh: Mesh) -> Members | None:
+    """Once each has been heard of: a heartbeat is not waited for."""
+    found = await read_members(mesh.broker, interval_seconds=60)
+    return found if len(found.members) == 3 else None
 
 
 async def test_who_is_silent_for_three_heartbeats_is_marked(broker: Broker, nats_client: Client) -> None:
