@@ -65,10 +65,13 @@ def _token(file: Path | None) -> str | None:
         text = os.environ.get("CHATMESH_TOKEN") if file is None else file.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         why = error.strerror if isinstance(error, OSError) else "it is no text"
-        raise ConfigError(f"can't read the token: {why}", where=where) from error
+        mend = "Give a file with the token and nothing else, or set CHATMESH_TOKEN."
+        raise ConfigError(f"can't read the token ({why})", where=where, mend=mend) from error
     if text is None or (file is None and not text.strip()):
         return None
     secret = text.strip()
     if not secret or not secret.isascii() or not secret.isprintable() or " " in secret:
-        raise ConfigError("expected one token, in one line of ASCII without spaces", where=where)
+        raise ConfigError(
+            "expected one token, in one line of ASCII without spaces, got something else", where=where
+        )
     return secret
