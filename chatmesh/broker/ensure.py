@@ -103,17 +103,15 @@ async def ensure_stream(
     return StreamState(spec.name, _unix_ms(info["created"]), was_created=False, differences=tuple(found))
 
 
-async def ensure_consumer(
-    api: JetStreamApi, spec: ConsumerSpec, *, apply: bool = False
-) -> tuple[Difference, ...]:
+async def ensure_consumer(api: JetStreamApi, spec: ConsumerSpec) -> None:
     """Creates or checks the durable consumer. Raises StreamDriftError like `ensure_stream`."""
     try:
         info = await api.call(f"CONSUMER.INFO.{spec.stream}.{spec.name}")
     except ApiError as error:
         if error.code != CONSUMER_NOT_FOUND:
             raise
-        await _create_consumer(api, spec, "create")
-        return ()
+        await _create_consumer(api, spec)
+        return
     where = f"{spec.stream}/{spec.name}"
     if "deliver_subject" in info["config"]:
         raise StreamDriftError(
@@ -121,12 +119,8 @@ async def ensure_consumer(
             where=where,
             mend=f"Stop what uses it and delete it (`nats consumer rm {spec.stream} {spec.name}`).",
         )
-    found = differences(where, spec.wire(), info["config"])
-    if found and not apply:
+    if found := differences(where, spec.wire(), info["config"]):
         raise _drift(found)
-    if found:
-        await _create_consumer(api, spec, "update")
-    return tuple(found)
 
 
 def differences(where: str, wanted: dict[str, Any], actual: dict[str, Any]) -> list[Difference]:
@@ -164,8 +158,8 @@ async def _create(api: JetStreamApi, spec: StreamSpec) -> StreamState:
     return StreamState(spec.name, _unix_ms(info["created"]), was_created=True)
 
 
-async def _create_consumer(api: JetStreamApi, spec: ConsumerSpec, action: str) -> None:
-    body = {"stream_name": spec.stream, "config": spec.wire(), "action": action}
+async def _create_consumer(api: JetStreamApi, spec: ConsumerSpec) -> None:
+    body = {"stream_name": spec.stream, "config": spec.wire(), "action": "create"}
     try:
         await api.call(f"CONSUMER.CREATE.{spec.stream}.{spec.name}", body)
     except ApiError as error:
@@ -174,7 +168,7 @@ async def _create_consumer(api: JetStreamApi, spec: ConsumerSpec, action: str) -
             where=error.where,
             mend="See the server's log.",
         ) from error
-    log.info("broker.consumer_made", stream=spec.stream, consumer=spec.name, action=action)
+    log.info("broker.consumer_made", stream=spec.stream, consumer=spec.name)
 
 
 def _drift(found: Sequence[Difference]) -> StreamDriftError:
