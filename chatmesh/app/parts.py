@@ -2,20 +2,14 @@
 
 from __future__ import annotations
 
-import ssl
-from typing import Any
-
-from chatmesh.broker import Address, RingFile, StreamSettings
+from chatmesh.broker import RingFile, StreamSettings
 from chatmesh.config import Config
-from chatmesh.config.connection import TlsConfig
 from chatmesh.config.models import ModelConfig
 from chatmesh.devbroker import EmbeddedServer
 from chatmesh.devbroker.service import EmbeddedBroker
-from chatmesh.errors import ConfigError
 from chatmesh.ingress.limits import LimitSettings
 from chatmesh.protocol.model_names import is_pattern
 from chatmesh.protocol.spend import Price
-from chatmesh.protocol.tokens import Token
 from chatmesh.providers import Catalogue, Continuation, Model, Provider
 from chatmesh.providers.demo import Demo
 from chatmesh.providers.python import Python, load_function
@@ -27,33 +21,6 @@ GIB = 1024**3
 
 OPENAI_URL = "https://api.openai.com/v1"
 ANTHROPIC_URL = "https://api.anthropic.com"
-
-
-def address(config: Config, name: Token, embedded: EmbeddedBroker | None) -> Address:
-    """Where the broker is and who we are there. Raises ConfigError where a certificate can't be used."""
-    if embedded is not None:
-        return Address((embedded.server.url,), name, options={"token": embedded.server.token})
-    nats = config.nats
-    options: dict[str, Any] = {}
-    if nats.user is not None and nats.password is not None:
-        options |= {"user": nats.user, "password": nats.password.get_secret_value()}
-    if nats.token is not None:
-        options["token"] = nats.token.get_secret_value()
-    if nats.creds_file is not None:
-        options["user_credentials"] = str(nats.creds_file)
-    if nats.nkey_seed_file is not None:
-        options["nkeys_seed"] = str(nats.nkey_seed_file)
-    if nats.tls.is_set:
-        options |= {"tls": _tls_context(nats.tls), "tls_handshake_first": nats.tls.handshake_first}
-    return Address(
-        nats.servers,
-        name,
-        connect_seconds=nats.connect_seconds,
-        max_reconnects=nats.max_reconnects,
-        reconnect_wait_seconds=nats.reconnect_wait_seconds,
-        jetstream_api=nats.jetstream_api,
-        options=options,
-    )
 
 
 def stream_settings(config: Config) -> StreamSettings:
@@ -185,16 +152,3 @@ def _upstream(name: str, model: ModelConfig, concurrency: int, base_url: str) ->
         total_seconds=model.total_seconds,
         retries=model.retries,
     )
-
-
-def _tls_context(tls: TlsConfig) -> ssl.SSLContext:
-    """Raises ConfigError where a file is missing or is none of what it should be."""
-    try:
-        context = ssl.create_default_context(cafile=tls.ca_file)
-        if tls.cert_file is not None:
-            context.load_cert_chain(tls.cert_file, tls.key_file)
-    except (OSError, ssl.SSLError) as error:
-        raise ConfigError(
-            f"a certificate can't be used ({error})", where="nats.tls", mend="Expected readable PEM files."
-        ) from error
-    return context

@@ -1,7 +1,7 @@
 """The pod's subtree.
 
 identity ─ roster ─ holdings ─ mender ─ pulse ─ feeder ─ lookout ─ responses ─ broadcasts ─ health ─ beacon ─ console ─
-server
+keys (where there is a file of them) ─ server
 """
 
 from __future__ import annotations

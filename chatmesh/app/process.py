@@ -6,6 +6,7 @@ import sys
 from collections.abc import Callable
 
 from chatmesh.app import parts
+from chatmesh.app.address import address
 from chatmesh.app.tracing import spans_of
 from chatmesh.broker import Broker
 from chatmesh.config import Config
@@ -25,7 +26,7 @@ class Process:
         self.spans = spans_of(config, self.id)
         self.embedded = parts.embedded_broker(config) if config.nats.embedded else None
         self.broker = Broker(
-            lambda: parts.address(config, self.id, self.embedded),
+            address(config, self.id, self.embedded),
             parts.stream_settings(config),
             ack_wait_seconds=config.worker.ack_wait_seconds,
             pulls="worker" in config.roles,

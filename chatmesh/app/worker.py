@@ -1,6 +1,7 @@
 """The worker's subtree.
 
-identity ─ models ─ roster ─ router ─ batcher ─ leases ─ stop-sweep ─ stops ─ health ─ beacon ─ desk ─ puller
+identity ─ models ─ pods ─ workers ─ router ─ batcher ─ leases ─ stop-sweep ─ stops ─ health ─ beacon ─ desk ─ watch ─
+overdue ─ puller
 """
 
 from __future__ import annotations

@@ -133,11 +133,3 @@ class JetStreamApi:
             offset += len(found)
             if not found or offset >= int(info.get("total", 0)):
                 return counts
-
-    async def is_available(self) -> bool:
-        """Whether JetStream answers at all."""
-        try:
-            await self.call("INFO", seconds=2.0)
-        except (ApiError, JetStreamMissingError, BrokerUnreachableError):
-            return False
-        return True

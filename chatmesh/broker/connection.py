@@ -286,7 +286,8 @@ class Connection(Service):
             # Also where it has just succeeded, and a cancel came at the same moment.
             attempt.cancel()
             await asyncio.wait({attempt})
-            with suppress(nats.errors.Error, OSError):
+            # AssertionError: nats-py's, where the file of our credentials is gone and it has not come as far as a queue.
+            with suppress(nats.errors.Error, OSError, AssertionError):
                 await client.close()
             if not attempt.cancelled():
                 attempt.exception()  # nobody else looks at it

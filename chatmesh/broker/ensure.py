@@ -12,8 +12,10 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+import orjson
+
 from chatmesh.broker.api import ApiError, JetStreamApi
-from chatmesh.broker.streams import ConsumerSpec, StreamSpec
+from chatmesh.broker.streams import NANOSECONDS, ConsumerSpec, StreamSpec
 from chatmesh.errors import BrokerError, StreamDriftError
 from chatmesh.telemetry import get_logger
 
@@ -32,6 +34,8 @@ _HARMLESS_FROM: dict[str, Any] = {
 }
 """Field → the server's default for it. Only from there is a change made without being told."""
 
+_DURATIONS = frozenset({"max_age", "duplicate_window", "ack_wait"})
+
 
 @dataclass(frozen=True, slots=True)
 class Difference:
@@ -48,8 +52,19 @@ class Difference:
         """More room than declared: what an operator gives a stream that fills up. It stays, and stops nobody."""
         return self.field == "max_bytes" and int(self.actual) > int(self.declared)
 
+    @property
+    def shown(self) -> tuple[str, str]:
+        """What is declared and what is there, for people."""
+        return _shown(self.field, self.declared), _shown(self.field, self.actual)
+
+    @property
+    def told(self) -> str:
+        """As a sentence, without its place."""
+        declared, actual = self.shown
+        return f"{self.field} is {actual}, declared {declared}"
+
     def __str__(self) -> str:
-        return f"{self.where}: {self.field} is {self.actual!r}, declared {self.declared!r}"
+        return f"{self.where}: {self.told}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,17 +103,15 @@ async def ensure_stream(
     return StreamState(spec.name, _unix_ms(info["created"]), was_created=False, differences=tuple(found))
 
 
-async def ensure_consumer(
-    api: JetStreamApi, spec: ConsumerSpec, *, apply: bool = False
-) -> tuple[Difference, ...]:
+async def ensure_consumer(api: JetStreamApi, spec: ConsumerSpec) -> None:
     """Creates or checks the durable consumer. Raises StreamDriftError like `ensure_stream`."""
     try:
         info = await api.call(f"CONSUMER.INFO.{spec.stream}.{spec.name}")
     except ApiError as error:
         if error.code != CONSUMER_NOT_FOUND:
             raise
-        await _create_consumer(api, spec, "create")
-        return ()
+        await _create_consumer(api, spec)
+        return
     where = f"{spec.stream}/{spec.name}"
     if "deliver_subject" in info["config"]:
         raise StreamDriftError(
@@ -106,12 +119,8 @@ async def ensure_consumer(
             where=where,
             mend=f"Stop what uses it and delete it (`nats consumer rm {spec.stream} {spec.name}`).",
         )
-    found = differences(where, spec.wire(), info["config"])
-    if found and not apply:
+    if found := differences(where, spec.wire(), info["config"]):
         raise _drift(found)
-    if found:
-        await _create_consumer(api, spec, "update")
-    return tuple(found)
 
 
 def differences(where: str, wanted: dict[str, Any], actual: dict[str, Any]) -> list[Difference]:
@@ -149,10 +158,17 @@ async def _create(api: JetStreamApi, spec: StreamSpec) -> StreamState:
     return StreamState(spec.name, _unix_ms(info["created"]), was_created=True)
 
 
-async def _create_consumer(api: JetStreamApi, spec: ConsumerSpec, action: str) -> None:
-    body = {"stream_name": spec.stream, "config": spec.wire(), "action": action}
-    await api.call(f"CONSUMER.CREATE.{spec.stream}.{spec.name}", body)
-    log.info("broker.consumer_made", stream=spec.stream, consumer=spec.name, action=action)
+async def _create_consumer(api: JetStreamApi, spec: ConsumerSpec) -> None:
+    body = {"stream_name": spec.stream, "config": spec.wire(), "action": "create"}
+    try:
+        await api.call(f"CONSUMER.CREATE.{spec.stream}.{spec.name}", body)
+    except ApiError as error:
+        raise BrokerError(
+            f"consumer {spec.stream}/{spec.name} could not be made ({error.what})",
+            where=error.where,
+            mend="See the server's log.",
+        ) from error
+    log.info("broker.consumer_made", stream=spec.stream, consumer=spec.name)
 
 
 def _drift(found: Sequence[Difference]) -> StreamDriftError:
@@ -162,6 +178,23 @@ def _drift(found: Sequence[Difference]) -> StreamDriftError:
         mend="Set the configuration to what the broker has, or change the broker to it "
         "(`chatmesh streams ensure --apply`).",
     )
+
+
+def _shown(field: str, value: Any) -> str:
+    """Durations come in nanoseconds, lists as JSON."""
+    if field in _DURATIONS and isinstance(value, int):
+        return _duration(value)
+    if value is None:
+        return "(none)"
+    return value if isinstance(value, str) else orjson.dumps(value).decode()
+
+
+def _duration(nanoseconds: int) -> str:
+    seconds = nanoseconds / NANOSECONDS
+    for length, unit in ((86400, "d"), (3600, "h"), (60, "m")):
+        if seconds >= length and seconds % length == 0:
+            return f"{seconds / length:g}{unit}"
+    return f"{seconds:g}s"
 
 
 def _unix_ms(created: str) -> int:

@@ -25,7 +25,6 @@ class Inbox:
     def __init__(self, subject: str, capacity: int, tap: Tap | None = None) -> None:
         self.subject = subject
         self._tap = tap
-        self.capacity = capacity
         self.lost = 0
         self._mailbox: Mailbox[Msg] = Mailbox(capacity, name=subject)
         self._on_loss: Callable[[], None] | None = None

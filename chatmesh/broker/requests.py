@@ -61,8 +61,8 @@ class RequestQueue:
         """Stores the request, sealed with `key`; returns JetStream's acknowledgement (`duplicate`: its id was there already).
 
         `again`: JetStream remembers the id, but its request is gone (erased with its session), so this one is another.
-        `is_new`: nothing of its session was stored a moment ago. `only_if_free` stores it only while nothing of the session is queued or running, else FencedError. Errors as in
-        `Publisher.publish`.
+        `is_new`: nothing of its session was stored a moment ago. `only_if_free` stores it only while nothing of the session
+        is queued or running, else FencedError. Errors as in `Publisher.publish`.
         """
         home = await self._homes.begin(request.session_id, seconds=seconds)
         message_headers = (

@@ -18,8 +18,8 @@ REFUSE_RATIO = 0.9
 """From here on new messages are refused. The last tenth of the default transcript holds 800,000 chunks."""
 
 NEEDED = (REQUESTS, TRANSCRIPT)
-"""What a new message needs room in, and every part of the transcript. Dead letters are not among them: they fill by broken requests only, and a flood of
-these must not keep good ones out."""
+"""What a new message needs room in, and every part of the transcript. Dead letters are not among them: they fill by broken
+requests only, and a flood of these must not keep good ones out."""
 
 
 class Storage:

@@ -142,8 +142,8 @@ class Vault:
             raise ProtocolError("it is in clear, and sealing.accept_clear is false", where="sealing")
 
     async def request(self, body: bytes, session_id: Token, *, fresh: bool = False) -> Opened:
-        """A request of that session. `fresh`: its key is there still. Raises ProtocolError for what is none, was changed, or can't be opened by anybody any
-        more; KeyMissingError where it can't be opened here; BrokerError."""
+        """A request of that session. `fresh`: its key is there still. Raises ProtocolError for what is none, was changed, or
+        can't be opened by anybody any more; KeyMissingError where it can't be opened here; BrokerError."""
         if not sealing.is_sealed(body):
             return self.clear_request(body, session_id, {})
         sealed = _of(session_id, sealing.parse(body))

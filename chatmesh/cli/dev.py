@@ -16,8 +16,6 @@ from chatmesh.config import Config
 from chatmesh.errors import ConfigError
 from chatmesh.protocol.model_names import is_served
 
-DEFAULT_DATA = Path(".chatmesh")
-
 
 def dev(namespace: argparse.Namespace) -> int:
     if not namespace.ephemeral:

@@ -7,7 +7,8 @@ import argparse
 import orjson
 
 from chatmesh.broker import Broker
-from chatmesh.cli.settings import load_settings, named
+from chatmesh.cli.named import named
+from chatmesh.cli.settings import load_settings
 from chatmesh.cli.short import ask
 from chatmesh.errors import ChatmeshError, Exit
 from chatmesh.protocol import subjects

@@ -17,7 +17,9 @@ def read_text(path: Path) -> str:
     try:
         return path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"the file can't be read: {error}", where=str(path)) from error
+        why = error.strerror if isinstance(error, OSError) else "it is no text"
+        mend = "--file names a file that `new` has made."
+        raise ConfigError(f"the file can't be read ({why})", where=str(path), mend=mend) from error
 
 
 @contextmanager
@@ -27,7 +29,11 @@ def alone(path: Path) -> Iterator[None]:
     try:
         folder = os.open(path.parent, os.O_RDONLY)
     except OSError as error:
-        raise ConfigError(f"the folder can't be opened: {error.strerror}", where=str(path.parent)) from error
+        raise ConfigError(
+            f"the folder can't be opened ({error.strerror})",
+            where=str(path.parent),
+            mend="Make it first; the file is written there.",
+        ) from error
     try:
         fcntl.flock(folder, fcntl.LOCK_EX)
         yield

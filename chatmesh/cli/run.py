@@ -8,12 +8,9 @@ from chatmesh.app import Mesh
 from chatmesh.cli.process import run_mesh
 from chatmesh.cli.settings import load_settings
 from chatmesh.cli.several import run_several
-from chatmesh.errors import ConfigError
 
 
 def run(namespace: argparse.Namespace) -> int:
-    if namespace.processes < 1:
-        raise ConfigError(f"--processes must be at least 1, got {namespace.processes}")
     if namespace.processes > 1:
         return run_several(namespace)
     loaded = load_settings(namespace, role=namespace.role, id=namespace.id)

@@ -9,8 +9,7 @@ from pathlib import Path
 
 from chatmesh import __version__
 from chatmesh.config import Loaded, json_schema, load, render_reference, render_show
-from chatmesh.errors import ConfigError, Exit, ProtocolError
-from chatmesh.protocol.tokens import Token, token
+from chatmesh.errors import Exit
 
 
 def load_settings(
@@ -24,14 +23,6 @@ def load_settings(
     default = os.environ.get("CHATMESH_CONFIG")
     path: Path | None = namespace.config or (Path(default) if default else None)
     return load(path, environ=os.environ, overrides=[*more, *namespace.overrides], role=role, id=id)
-
-
-def named(text: str, name: str) -> Token:
-    """An id from the command line; `name` is how its help calls it. Raises ConfigError where it is none."""
-    try:
-        return token(text, name)
-    except ProtocolError as error:
-        raise ConfigError(error.what, mend=error.mend) from error
 
 
 def check(namespace: argparse.Namespace) -> int:

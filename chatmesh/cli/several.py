@@ -8,8 +8,9 @@ import sys
 
 from chatmesh.app.children import SUBTREE_SECONDS, Root
 from chatmesh.app.notifier import Notifier
+from chatmesh.cli.named import named
 from chatmesh.cli.process import run_tree
-from chatmesh.cli.settings import load_settings, named
+from chatmesh.cli.settings import load_settings
 from chatmesh.config import Config
 from chatmesh.errors import ConfigError, PortInUseError
 from chatmesh.kernel import Child

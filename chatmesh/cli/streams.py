@@ -9,14 +9,12 @@ import orjson
 
 from chatmesh import operate
 from chatmesh.broker import Broker
-from chatmesh.broker.streams import NANOSECONDS
 from chatmesh.cli import table
 from chatmesh.cli.settings import load_settings
 from chatmesh.cli.short import ask
 from chatmesh.errors import Exit
 from chatmesh.operate import Action, Change, Part
 
-_DURATIONS = frozenset({"max_age", "duplicate_window", "ack_wait"})
 _HEAD = ("WHERE", "FIELD", "DECLARED", "REAL", "")
 
 
@@ -87,8 +85,7 @@ def _rows(part: Part, *, was_applied: bool) -> list[tuple[tuple[str, ...], str]]
     for change in part.changes:
         difference = change.difference
         word, colour = _fate(part, change, was_applied=was_applied)
-        shown = (_value(difference.field, difference.declared), _value(difference.field, difference.actual))
-        found.append(((part.name, difference.field, *shown, word), colour))
+        found.append(((part.name, difference.field, *difference.shown, word), colour))
     return found
 
 
@@ -127,20 +124,3 @@ def _summary(parts: list[Part], *, was_applied: bool) -> str:
     if was_applied:
         return f"Not as declared: {names}."
     return f"Not as declared: {names}. Nothing was changed; `chatmesh streams ensure --apply` changes what it can."
-
-
-def _value(field: str, value: Any) -> str:
-    """Durations come in nanoseconds, lists as JSON."""
-    if field in _DURATIONS and isinstance(value, int):
-        return _duration(value)
-    if value is None:
-        return "(none)"
-    return orjson.dumps(value).decode() if not isinstance(value, str) else value
-
-
-def _duration(nanoseconds: int) -> str:
-    seconds = nanoseconds / NANOSECONDS
-    for length, unit in ((86400, "d"), (3600, "h"), (60, "m")):
-        if seconds >= length and seconds % length == 0:
-            return f"{seconds / length:g}{unit}"
-    return f"{seconds:g}s"

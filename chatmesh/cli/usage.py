@@ -11,7 +11,8 @@ from functools import partial
 import orjson
 
 from chatmesh.cli import table
-from chatmesh.cli.settings import load_settings, named
+from chatmesh.cli.named import named
+from chatmesh.cli.settings import load_settings
 from chatmesh.cli.short import ask
 from chatmesh.errors import ConfigError, Exit
 from chatmesh.operate.bill import Line

@@ -11,7 +11,8 @@ import orjson
 
 from chatmesh import operate
 from chatmesh.cli import table
-from chatmesh.cli.settings import load_settings, named
+from chatmesh.cli.named import named
+from chatmesh.cli.settings import load_settings
 from chatmesh.cli.short import ask
 from chatmesh.errors import Exit
 from chatmesh.operate import Checked, CheckedMessage, Verdict

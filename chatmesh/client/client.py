@@ -40,14 +40,12 @@ class Client:
         urls: Sequence[str],
         *,
         silence_seconds: float = SILENCE_SECONDS,
-        answer_seconds: float = ANSWER_SECONDS,
         connections: int = 1000,
         token: str | None = None,
         random: Random | None = None,
     ) -> None:
         self._urls = list(urls)
         self._random = Random() if random is None else random  # noqa: S311 - spreads load, keeps no secret
-        self._answer_seconds = answer_seconds
         self._http = httpx.AsyncClient(
             headers={} if token is None else {"Authorization": f"Bearer {token}"},
             timeout=httpx.Timeout(CONNECT_SECONDS, read=silence_seconds, pool=None),
@@ -126,7 +124,7 @@ class Client:
     async def get(self, path: str, **query: str) -> tuple[int, dict[str, Any]]:
         """A GET at one pod after the other, until one has an answer that another would give too: status and JSON body.
         Status 0 where nobody answers."""
-        return await self._anywhere("GET", path, query, self._answer_seconds)
+        return await self._anywhere("GET", path, query, ANSWER_SECONDS)
 
     async def stop(self, session_id: str, message_id: str) -> tuple[int, dict[str, Any]]:
         """Stops an answer: the same of a DELETE. 202: the stop is stored; 200: it had ended; 404: nobody knows it."""
@@ -153,7 +151,7 @@ class Client:
     async def _try(self, url: str, body: dict[str, Any]) -> tuple[int, dict[str, Any], float, Fate]:
         """(status, body, Retry-After, what it says). Status 0: no answer."""
         try:
-            response = await self._http.post(url, json=body, timeout=self._answer_seconds)
+            response = await self._http.post(url, json=body, timeout=ANSWER_SECONDS)
         except (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout):
             return 0, {}, 0.0, Fate.REFUSED  # it has not left
         except httpx.TransportError:

@@ -128,7 +128,8 @@ class HttpConfig(Section):
     )
     drain_wait_seconds: Annotated[Amount, Field(ge=0, le=86_400)] = Field(
         default=0,
-        description="How long a pod that leaves goes on serving its readers, not ready, before it sends them away, in seconds: what load balancers take to notice.",
+        description="How long a pod that leaves goes on serving its readers, not ready, before it sends them away, in "
+        "seconds: what load balancers take to notice.",
     )
     shutdown_seconds: Seconds = Field(
         default=10,

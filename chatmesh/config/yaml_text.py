@@ -9,6 +9,7 @@ import yaml
 
 NULL = re.compile(r"~|null|Null|NULL|")
 _WORDS = {"true": True, "yes": True, "on": True, "false": False, "no": False, "off": False}
+_SHOWN = re.compile(r".?|[<\\].*")
 _WHOLE = re.compile(r"[-+]?(0|[1-9][0-9_]*)|0x[0-9a-fA-F]+|0o[0-7]+")
 _DECIMAL = re.compile(r"[-+]?((0|[1-9][0-9_]*)(\.[0-9]*)?|\.[0-9]+)([eE][-+]?[0-9]+)?")
 
@@ -35,22 +36,32 @@ def compose(text: str) -> yaml.Node | None:
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         line, column = (mark.line + 1, mark.column + 1) if mark else (1, 1)
-        raise BadYamlError(_unquoted(error.problem or error.context or "not YAML"), line, column) from None
+        what = f"text that is none: {_unquoted(error.problem or error.context or 'not YAML')}"
+        if _is_reference(text, line, column):
+            what += "; inside { } and [ ] a ${NAME} stands in quotes"
+        raise BadYamlError(what, line, column) from None
     except yaml.reader.ReaderError as error:
         before = text[: error.position]
         raise BadYamlError(
             "a character that YAML doesn't allow", before.count("\n") + 1, len(before) - before.rfind("\n")
         ) from None
     except RecursionError:
-        raise BadYamlError("nested too deeply") from None
+        raise BadYamlError("text that is nested too deeply") from None
     except (yaml.YAMLError, ValueError, OverflowError):
         # PyYAML lets an escape such as "\UFFFFFFFF" through to chr().
         raise BadYamlError("a character or escape that YAML doesn't allow") from None
 
 
 def _unquoted(problem: str) -> str:
-    """Drop what the library quotes from the text, which may be a secret: `password: *abc` is an alias to it."""
-    return re.sub(r"'(?!<|\\)[^']{2,}'", "…", problem)
+    """Drop what the library quotes from the text, which may be a secret: `password: *abc` is an alias to it. Single
+    characters and the library's own words (`<stream end>`) stay."""
+    return re.sub(r"'([^']*)'", lambda quote: quote[0] if _SHOWN.fullmatch(quote[1]) else "…", problem)
+
+
+def _is_reference(text: str, line: int, column: int) -> bool:
+    """Whether that place is the brace of a `${`."""
+    row = text.splitlines()[line - 1 : line]
+    return bool(row) and row[0][max(column - 2, 0) : column] == "${"
 
 
 def is_unicode(text: str) -> bool:

@@ -30,8 +30,11 @@ MAX_AHEAD = 64
 
 class Channel:
     """`mend` asks for a look at the transcript from `last_seq` on; it may be called often, a look is one. `watch` asks for
-    a look at the clock, as long as the channel `is_waiting`. `heard` is what whoever attaches has to have read: `is_doubtful` until a reader was served so far, since a live record behind a hole
-    may be nobody's."""
+    a look at the clock, as long as the channel `is_waiting`.
+
+    `heard` is the offset that whoever attaches has to have read. It is doubtful (`is_doubtful`) until a reader was served
+    so far, since a live record behind a hole may be nobody's. What was claimed up to `floor`, a stream sequence, is erased.
+    """
 
     __slots__ = (
         "_ahead",

@@ -102,8 +102,9 @@ class Follower:
         *,
         is_further: bool = False,
     ) -> Following:
-        """A reader is here, perhaps a further one on its connection. To be advanced until it is over, whenever it is not live; then it has to `leave`. `on_stop` says
-        that one of it may be due, often for nothing, and from within a channel's loop: it must only signal."""
+        """A reader is here, perhaps a further one on its connection. To be advanced until it is over, whenever it is not
+        live; then it has to `leave`. `on_stop` says that one of these may be due, often for nothing, and from within a
+        channel's loop: it must only signal."""
         hub = self._hub
         reader = Reader(
             sink,

@@ -162,8 +162,8 @@ class Reader:
         self.finish()
 
     def leave(self, reason: str = "leaving") -> None:
-        """The pod goes, or the caller may not read any more. The last event stands behind whatever waits: an end without it would pass for the answer's. One who
-        never takes it is cut, and so is one whose format has none."""
+        """The pod goes, or the caller may not read any more. The last event stands behind whatever waits: an end without it
+        would pass for the answer's. One who never takes it is cut, and so is one whose format has none."""
         if not self.is_finished:
             self._write(self.wire.goodbye(reason))
             self.finish()

@@ -57,12 +57,10 @@ class FetchedKeys:
         algorithms: tuple[str, ...],
         refresh_seconds: float,
         clock: Callable[[], float] = time.monotonic,
-        again_seconds: float = AGAIN_SECONDS,
     ) -> None:
         self._url = url
         self._key_type = _KEY_TYPES[algorithms[0][:2]]
         self._refresh_seconds = refresh_seconds
-        self._again_seconds = again_seconds
         self._clock = clock
         self._keys: dict[str | None, Any] = {}
         self._fetched_at: float | None = None
@@ -89,7 +87,7 @@ class FetchedKeys:
         async with self._lock:
             if kid in self._keys and not self._is_old:
                 return  # somebody else has fetched it meanwhile
-            if self._tried_at is not None and self._clock() - self._tried_at < self._again_seconds:
+            if self._tried_at is not None and self._clock() - self._tried_at < AGAIN_SECONDS:
                 return
             self._tried_at = self._clock()
             try:

@@ -69,7 +69,8 @@ class PostMessage(BaseModel):
 
 
 def parse_post(data: bytes) -> tuple[PostMessage, dict[str, Any]]:
-    """The body, and its `context` as it came, but for whole numbers that were written otherwise. Problem 400 `not_json`, 422 `invalid_body` with every field's path."""
+    """The body, and its `context` as it came, but for whole numbers that were written otherwise. Problem 400 `not_json`,
+    422 `invalid_body` with every field's path."""
     raw = decode(data)
     body = validate(PostMessage, raw)
     return body, context_of(body.context, raw)

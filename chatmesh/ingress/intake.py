@@ -92,7 +92,8 @@ class Intake:
         traceparent: str,
         refusal: Problem | None = None,
     ) -> Accepted:
-        """Returns once JetStream has the message, sealed with `key`, which is of that trace from then on. `refusal`: why nothing new is taken of this caller. Raises Problem."""
+        """Returns once JetStream has the message, sealed with `key`, which is of that trace from then on. `refusal`: why
+        nothing new is taken of this caller. Raises Problem."""
         try:
             if (full := self._full()) is not None:
                 refusal = storage_full(f"Nothing was accepted: {full} is nearly full.")

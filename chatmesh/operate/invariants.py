@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from chatmesh.broker import HeldClaim
+from chatmesh.protocol.chunks import metadata_of
 from chatmesh.protocol.records import Record
 from chatmesh.protocol.tokens import Token
 
@@ -169,12 +170,6 @@ def _digests(records: Sequence[Record]) -> Iterator[Violation]:
         yield _of(told[-1], "digest", what)
     elif digest != (computed := text_digest(told)):
         yield _of(told[-1], "digest", f"the text gives {computed}, the final says {digest}")
-
-
-def metadata_of(chunk: dict[str, Any]) -> dict[str, Any]:
-    """A chunk's metadata; `{}` where it has none that can be read."""
-    metadata = chunk.get("metadata")
-    return metadata if isinstance(metadata, dict) else {}
 
 
 def _chunks(records: Sequence[Record]) -> Iterator[tuple[Record, dict[str, Any]]]:

@@ -36,8 +36,8 @@ class Promise:
     change: str | None = None
 
 
-Limit = Callable[[Config], tuple[str, str | None]]
-"""A `why` and a `change`."""
+Limit = Callable[[Config], tuple[Holds, str, str | None] | None]
+"""How far it holds in a mesh set up so, a `why` and a `change`; None: without a limit."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,42 +51,41 @@ class _Rule:
     limit: Limit | None = None
 
 
-def _power(config: Config) -> tuple[str, str]:
+def _power(config: Config) -> tuple[Holds, str, str]:
     if config.streams.replicas >= 3:
         why = "it survives any process and one server; when all lose power together, what came since the last sync may go"
-        return why, "Set `sync_interval: always` at every server."
+        return Holds.YES_BUT, why, "Set `sync_interval: always` at every server."
     why = "it survives the death of any process; a power cut may take what came since the server's last sync"
-    return (
-        why,
-        "Set `sync_interval: always` at the server, or run three of them apart, with streams.replicas: 3.",
+    change = (
+        "Set `sync_interval: always` at the server, or run three of them apart, with streams.replicas: 3."
     )
+    return Holds.YES_BUT, why, change
 
 
-def _as_accepted(_config: Config) -> tuple[str, None]:
-    return "it is as durable as what is accepted (P1)", None
+def _as_accepted(_config: Config) -> tuple[Holds, str, None]:
+    return Holds.YES_BUT, "it is as durable as what is accepted (P1)", None
 
 
-def _queue_age(config: Config) -> tuple[str, str]:
+def _queue_age(config: Config) -> tuple[Holds, str, str]:
     hours = config.streams.requests_max_age_hours
-    return (
-        f"some worker has to take it within {hours:g} hours",
-        "Keep workers running, or raise streams.requests_max_age_hours.",
-    )
+    why = f"some worker has to take it within {hours:g} hours"
+    return Holds.YES_BUT, why, "Keep workers running, or raise streams.requests_max_age_hours."
 
 
-def _transcript_age(config: Config) -> tuple[str, str]:
+def _transcript_age(config: Config) -> tuple[Holds, str, str]:
     hours = config.streams.transcript_max_age_hours
-    return (
-        f"for {hours:g} hours; an older position gets a reset",
-        "Raise streams.transcript_max_age_hours.",
-    )
+    why = f"for {hours:g} hours; an older position gets a reset"
+    return Holds.YES_BUT, why, "Raise streams.transcript_max_age_hours."
 
 
-def _open(_config: Config) -> tuple[str, str]:
-    return (
-        "this version has no authentication: whoever reaches a pod's port reads and erases everything",
-        "Keep it on loopback, or put a gateway in front.",
-    )
+def _callers(config: Config) -> tuple[Holds, str, str | None] | None:
+    """Only pods ask who is calling, so a worker's configuration says nothing about it."""
+    if "pod" not in config.roles:
+        return Holds.UNKNOWN, "auth.mode stands in the configuration of the pods", None
+    if config.auth.mode != "none":
+        return None
+    why = "auth.mode is none: whoever reaches a pod's port reads and erases everything"
+    return Holds.NO, why, "Set auth.mode, or keep pods on loopback or behind a gateway that asks."
 
 
 _POD, _WORKER = "permissions of a pod", "permissions of a worker"
@@ -115,7 +114,7 @@ _RULES = (
     _Rule("P6", "a dead worker does not end an answer", (_QUEUE, _TURNS, _LOG, _WORKER), _ROOM),
     _Rule("P7", "stop means stop", (_LOG, _POD, _WORKER), _ROOM),
     _Rule("P8", "a slow reader costs its own connection only"),
-    _Rule("P9", "nobody reads or writes another's session", limit=_open),
+    _Rule("P9", "nobody reads or writes another's session", limit=_callers),
     _Rule("P10", "where a promise depends on the broker, this says so"),
 )
 
@@ -135,9 +134,8 @@ def _judge(rule: _Rule, findings: dict[str, Finding], config: Config) -> Promise
         return _promise(rule, Holds.UNKNOWN, "the streams could not be looked at")
     if weak is not None:
         return _promise(rule, Holds.YES_BUT, f"see {weak.check}")
-    if rule.limit is not None:
-        return _promise(rule, Holds.YES_BUT if rule.needs else Holds.NO, *rule.limit(config))
-    return _promise(rule, Holds.YES)
+    limit = rule.limit(config) if rule.limit is not None else None
+    return _promise(rule, Holds.YES) if limit is None else _promise(rule, *limit)
 
 
 def _first_failed(checks: Sequence[str], findings: dict[str, Finding]) -> Finding | None:

@@ -25,9 +25,7 @@ def streams(facts: Facts) -> Iterator[Finding]:
     for part in facts.parts:
         name, apply = f"{part.kind} {part.name}", "`chatmesh streams ensure --apply`"
         differences = [change.difference for change in part.changes]
-        told = "; ".join(
-            f"{each.field} is {each.actual!r}, declared {each.declared!r}" for each in differences
-        )
+        told = "; ".join(each.told for each in differences)
         if part.is_missing:
             yield Finding(name, State.FAIL, "it is not there", f"The first start makes it, or {apply} does.")
         elif all(each.is_harmless for each in differences) and part.kind == "stream" and differences:

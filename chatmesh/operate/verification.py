@@ -16,12 +16,12 @@ from chatmesh.operate.invariants import (
     begun_before,
     by_message,
     check_session,
-    metadata_of,
     text_digest,
     until_final,
 )
 from chatmesh.operate.pages import READ_SECONDS
 from chatmesh.operate.session import StoredSession, queued_messages, read_session
+from chatmesh.protocol.chunks import metadata_of
 from chatmesh.protocol.tokens import Token
 
 

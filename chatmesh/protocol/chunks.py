@@ -121,3 +121,9 @@ def _read(line: bytes) -> dict[str, Any]:
         raise ProtocolError("the chunks of a record must be a list of objects")
     check_depth(line, chunk)
     return chunk
+
+
+def metadata_of(chunk: dict[str, Any]) -> dict[str, Any]:
+    """A chunk's metadata; `{}` where it has none that can be read."""
+    metadata = chunk.get("metadata")
+    return metadata if isinstance(metadata, dict) else {}

@@ -15,6 +15,7 @@ import orjson
 
 from chatmesh.errors import ProtocolError
 from chatmesh.protocol import jsontext, sse
+from chatmesh.protocol.chunks import metadata_of
 
 DONE = b"data: [DONE]\n\n"
 
@@ -121,12 +122,12 @@ def finish_reason_of(final: dict[str, Any]) -> str:
     """As we call it. A failure is one whatever its metadata says."""
     if isinstance(final.get("error"), dict):
         return "error"
-    return str(_metadata(final).get("finish_reason") or "stop")
+    return str(metadata_of(final).get("finish_reason") or "stop")
 
 
 def usage(final: dict[str, Any], prompt_tokens: int) -> dict[str, Any]:
     """As the model's provider counted; else the tokens that were said, and about as many as were asked."""
-    metadata = _metadata(final)
+    metadata = metadata_of(final)
     counted = metadata.get("usage")
     if isinstance(counted, dict):
         return counted
@@ -174,11 +175,6 @@ def _structured(data: dict[str, Any]) -> dict[str, Any]:
                 call |= {"id": data["id"], "type": "function"}
             return {"tool_calls": [call]}
     return {}
-
-
-def _metadata(chunk: dict[str, Any]) -> dict[str, Any]:
-    metadata = chunk.get("metadata")
-    return metadata if isinstance(metadata, dict) else {}
 
 
 def _event(body: dict[str, Any]) -> bytes:

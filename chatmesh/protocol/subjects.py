@@ -62,12 +62,8 @@ ERASED_ALL = "chat.session.*.erased"
 TRANSCRIPT_ALL = "chat.session.*.transcript.*"
 REGISTRY_ALL = "chat.registry.*.*"
 HOME_ALL = "chat.home.*"
-RETRY_ALL = "chat.registry.~retry.*"
-"""Part of the registry, and of no session: a `~` stands in no identifier."""
 CARD_ALL = "chat.card.*"
 OWNED_ALL = "chat.owned.*.*"
-SPENT_ALL = "chat.registry.~ticket.*"
-"""The same."""
 DEAD_LETTERS_ALL = "chat.dead.*"
 WORKER_LEASES = "chat.worker.*.leases"
 
@@ -158,12 +154,12 @@ def registry_of(session_id: Token) -> str:
 
 
 def retry(key: Token) -> str:
-    """Which message a request became."""
+    """Which message a request became. Part of the registry, and of no session: a `~` stands in no identifier."""
     return f"chat.registry.~retry.{key}"
 
 
 def spent(ticket_id: Token) -> str:
-    """That a ticket was used."""
+    """That a ticket was used. In the registry, as `retry`."""
     return f"chat.registry.~ticket.{ticket_id}"
 
 

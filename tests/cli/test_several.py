@@ -136,7 +136,7 @@ def test_what_can_not_be_shared_is_refused(run: Chatmesh, arguments: tuple[str, 
 def test_less_than_one_process_is_refused(run: Chatmesh) -> None:
     ended = run("run", "--processes", "0")
     assert ended.code == 2
-    assert "--processes must be at least 1" in ended.stderr
+    assert "--processes: at least 1 is expected" in ended.stderr
 
 
 @pytest.mark.slow

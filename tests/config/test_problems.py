@@ -182,6 +182,8 @@ def test_an_unknown_role_is_a_problem() -> None:
             "expected each key once, got it again after chatmesh.yaml:2:3",
         ),
         ("http: [\n", "chatmesh.yaml:2:1", "expected YAML, got"),
+        ("http: {port: 1]\n", "chatmesh.yaml:1:15", "expected ',' or '}', but got ']'"),
+        ("nats: {password: ${X}}\n", "chatmesh.yaml:1:19", "a ${NAME} stands in quotes"),
         ("a: b: c\n", "chatmesh.yaml:1:5", "mapping values are not allowed here"),
         ("http:\n\tport: 1\n", "chatmesh.yaml:2:1", "expected YAML, got"),
         ("--- {}\n--- {}\n", "chatmesh.yaml:2:1", "another document"),

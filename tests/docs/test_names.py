@@ -70,6 +70,16 @@ def test_every_log_event_in_the_table_is_in_the_code() -> None:
     assert not [event for event in named if f'"{event}"' not in code and event not in kinds]
 
 
+def test_every_error_that_is_logged_is_in_the_table() -> None:
+    logged = {
+        event
+        for code in _CODE.values()
+        for event in re.findall(r'log\.(?:error|exception)\(\s*"([a-z]+\.[a-z_]+)"', code)
+    }
+    assert len(logged) > 15
+    assert not {event for event in logged if f"`{event}`" not in page("docs/operations.md").section("Logs")}
+
+
 def test_every_metric_that_is_named_is_declared() -> None:
     declared = "".join(
         value for value in _CODE[Path(metrics.__file__)].split('"') if value.startswith("chatmesh_")

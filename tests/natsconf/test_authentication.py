@@ -14,7 +14,7 @@ import nkeys
 import pytest
 
 from chatmesh.broker.nkeys import new_user_key
-from chatmesh.errors import Exit, NotAuthorisedError
+from chatmesh.errors import ConfigError, Exit, NotAuthorisedError
 from chatmesh.kernel import StartFailed, real_cause
 from tests.support.broker import Broker
 from tests.support.certificates import Authority
@@ -117,6 +117,22 @@ def mapped_certificate(folder: Path) -> Way:
         for identity in (known, unknown)
     )
     return Way(server, right, wrong, scheme="tls")
+
+
+@pytest.mark.parametrize("key", ["nats.nkey_seed_file", "nats.creds_file"])
+@pytest.mark.parametrize("content", [None, "", "nothing of the kind", "-----BEGIN NATS USER JWT-----\nx\n"])
+async def test_file_that_holds_no_key_is_exit_2_and_named(
+    tmp_path: Path, key: str, content: str | None
+) -> None:
+    file = tmp_path / "key"
+    if content is not None:
+        file.write_text(content)
+    with pytest.raises(ConfigError) as refused:
+        async with running("nats://127.0.0.1:1", f"{key}={file}", role="worker"):
+            raise AssertionError("it started")
+    assert refused.value.exit_code is Exit.USAGE
+    assert key in str(refused.value)
+    assert str(file) in str(refused.value)
 
 
 @pytest.mark.parametrize("prepare", [password, token, nkey, creds, mapped_certificate])

@@ -84,6 +84,23 @@ async def test_good_broker_has_nothing_to_mend_and_says_which_promises_depend_on
     assert found.stderr == ""
 
 
+@pytest.mark.parametrize(
+    ("settings", "holds", "why"),
+    [
+        ([], Holds.NO, "auth.mode is none"),
+        (["auth.mode=api_keys", "auth.keys_file=keys.yaml"], Holds.YES, None),
+        (["roles=worker"], Holds.UNKNOWN, "configuration of the pods"),
+    ],
+)
+def test_whether_sessions_are_their_owners_is_for_the_configuration_of_pods_to_say(
+    settings: list[str], holds: Holds, why: str | None
+) -> None:
+    config = load(None, environ={}, overrides=settings).config
+    (promise,) = [promise for promise in judge([], config) if promise.name == "P9"]
+    assert promise.holds is holds
+    assert promise.why is None if why is None else why in str(promise.why)
+
+
 @pytest.mark.usefixtures("made")
 async def test_text_says_what_json_says(chatmesh: Start, broker: Broker) -> None:
     code, process = await finished(chatmesh, "doctor", "--set", f"nats.servers={broker.url}")

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from chatmesh.broker import HeldClaim
-from chatmesh.operate import check_session
+from chatmesh.operate.invariants import check_session
 from chatmesh.protocol.chunks import Chunks
 from chatmesh.protocol.records import Claim, Record
 from chatmesh.protocol.tokens import Token

@@ -185,7 +185,7 @@ async def test_process_that_finds_other_streams_names_the_command(
     code, process = await finished(chatmesh, "run", "--role", "worker", "--set", f"nats.servers={broker.url}")
     assert code == 2
     last = process.stderr.splitlines()[-1]
-    assert "CHAT_TRANSCRIPT: max_age is" in last
+    assert "CHAT_TRANSCRIPT: max_age is 2h, declared 7d" in last
     assert "`chatmesh streams ensure --apply`" in last
 
 

@@ -50,7 +50,6 @@ PATTERNS = {
     subjects.ERASED_ALL: "erased",
     subjects.TRANSCRIPT_ALL: "transcript",
     subjects.REGISTRY_ALL: "registry",
-    subjects.RETRY_ALL: "retry",
     subjects.DEAD_LETTERS_ALL: "dead_letter",
 }
 

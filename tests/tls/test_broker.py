@@ -164,10 +164,20 @@ async def test_server_that_shakes_hands_first_and_is_greeted_otherwise_is_named_
 
 
 async def test_file_that_is_no_certificate_is_named(authority: Authority, tmp_path: Path) -> None:
-    (tmp_path / "no.pem").write_text("nothing")
-    error = await refusal("tls://127.0.0.1:1", f"nats.tls.ca_file={tmp_path / 'no.pem'}")
-    assert isinstance(error, ConfigError)
-    assert "nats.tls" in str(error)
+    own, nothing, absent = authority.sign("ann"), tmp_path / "no.pem", tmp_path / "absent.pem"
+    nothing.write_text("nothing")
+    for key, named, settings in (
+        ("ca_file", nothing, (f"nats.tls.ca_file={nothing}",)),
+        ("ca_file", absent, (f"nats.tls.ca_file={absent}",)),
+        ("key_file", absent, (f"nats.tls.cert_file={own.cert_file}", f"nats.tls.key_file={absent}")),
+        ("cert_file", own.cert_file, (f"nats.tls.cert_file={own.cert_file}", f"nats.tls.key_file={nothing}")),
+        ("cert_file", nothing, (f"nats.tls.cert_file={nothing}", f"nats.tls.key_file={own.key_file}")),
+    ):
+        with pytest.raises(ConfigError) as refused:
+            async with running("tls://127.0.0.1:1", *settings, role="worker"):
+                raise AssertionError("it started")
+        assert f"nats.tls.{key}" in str(refused.value)
+        assert str(named) in str(refused.value)
 
 
 async def test_process_that_finds_no_tls_ends_with_3_and_says_so(

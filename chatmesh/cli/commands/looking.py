@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from chatmesh.cli.commands.shared import Commands, add_settings, lazy
+from chatmesh.cli.commands.shared import Commands, add_settings, lazy, seconds
 
 
 def add_health(commands: Commands) -> None:
@@ -10,7 +10,9 @@ def add_health(commands: Commands) -> None:
     health.add_argument("id", metavar="POD_ID")
     health.add_argument("--worker", action="store_true", help="the id is a worker's")
     health.add_argument("--json", action="store_true", help="the answer as JSON")
-    health.add_argument("--timeout", type=float, default=2.0, metavar="SECONDS", help="how long to wait (2)")
+    health.add_argument(
+        "--timeout", type=seconds, default=2.0, metavar="SECONDS", help="how long to wait (2)"
+    )
     add_settings(health)
     health.set_defaults(command=lazy("chatmesh.cli.health", "health"))
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from chatmesh.cli.commands.shared import Commands, add_settings, lazy
+from chatmesh.cli.commands.shared import Commands, add_settings, at_least_one, lazy
 
 
 def add_dev(commands: Commands) -> None:
@@ -24,7 +24,7 @@ def add_dev(commands: Commands) -> None:
         "openai:NAME, anthropic:NAME, or http://HOST/v1#NAME",
     )
     dev.add_argument(
-        "--workers", type=int, default=1, metavar="N", help="so many workers in this process (1)"
+        "--workers", type=at_least_one, default=1, metavar="N", help="so many workers in this process (1)"
     )
     add_settings(dev)
     dev.set_defaults(command=lazy("chatmesh.cli.dev", "dev"))
@@ -36,7 +36,7 @@ def add_run(commands: Commands) -> None:
     run.add_argument("--id", metavar="NAME", help="pod and worker id (default: host name and a random part)")
     run.add_argument(
         "--processes",
-        type=int,
+        type=at_least_one,
         default=1,
         metavar="N",
         help="so many processes on one port, one for each core; each has an id of its own (NAME-1 to NAME-N), and a pod a "

@@ -38,6 +38,13 @@ def add_settings(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def seconds(text: str) -> float:
+    number = float(text)
+    if not 0 < number < float("inf"):
+        raise argparse.ArgumentTypeError(f"seconds above 0 are expected, got {text}")
+    return number
+
+
 def at_least_one(text: str) -> int:
     number = int(text)
     if number < 1:

@@ -96,7 +96,8 @@ class Prompt:
             with suppress(FileNotFoundError):
                 readline.read_history_file(file)
         except OSError as error:
-            raise ConfigError(f"can't read it: {error.strerror}", where=str(file)) from error
+            what = f"the typed lines can't be read ({error.strerror})"
+            raise ConfigError(what, where=str(file), mend="Give --history-file another file.") from error
 
 
 def _readline() -> ModuleType | None:

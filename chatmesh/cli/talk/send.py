@@ -10,9 +10,10 @@ import sys
 
 import orjson
 
+from chatmesh.cli.named import named
 from chatmesh.cli.talk import words
 from chatmesh.cli.talk.exchange import Exchange
-from chatmesh.cli.talk.target import Target, identifier, target
+from chatmesh.cli.talk.target import Target, target
 from chatmesh.cli.talk.views import PlainView
 from chatmesh.client import Client
 from chatmesh.errors import ConfigError, Exit, UnansweredError
@@ -28,7 +29,7 @@ def send(namespace: argparse.Namespace) -> int:
     if namespace.timeout is not None and not namespace.timeout > 0:
         raise ConfigError(f"--timeout expects seconds above 0, got {namespace.timeout:g}")
     given = namespace.message_id
-    message_id = new_message_id() if given is None else identifier(given, "--message-id")
+    message_id = new_message_id() if given is None else named(given, "--message-id")
     try:
         message = words.composed(namespace.message, _piped(namespace.message))
         return asyncio.run(_send(to, message_id, message, namespace.timeout, is_json=namespace.json))

@@ -8,8 +8,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from chatmesh.errors import ConfigError, ProtocolError
-from chatmesh.protocol.tokens import Token, new_session_id, token
+from chatmesh.cli.named import named
+from chatmesh.errors import ConfigError
+from chatmesh.protocol.tokens import new_session_id
 
 DEFAULT_URL = "http://127.0.0.1:8080"
 
@@ -28,7 +29,7 @@ class Target:
 def target(namespace: argparse.Namespace) -> Target:
     """Raises ConfigError for what can't be meant."""
     given = namespace.url or [part for part in os.environ.get("CHATMESH_URL", "").split(",") if part.strip()]
-    session_id = None if namespace.session is None else identifier(namespace.session, "--session")
+    session_id = None if namespace.session is None else named(namespace.session, "--session")
     context = {"model": namespace.model, "system_prompt": namespace.system}
     return Target(
         [_url(text) for text in given or [DEFAULT_URL]],
@@ -37,14 +38,6 @@ def target(namespace: argparse.Namespace) -> Target:
         _token(namespace.token_file),
         is_new=session_id is None,
     )
-
-
-def identifier(text: str, name: str) -> Token:
-    """An id from the command line. Raises ConfigError where it is none."""
-    try:
-        return token(text, name)
-    except ProtocolError as error:
-        raise ConfigError(error.what, mend=error.mend) from error
 
 
 def _url(text: str) -> str:
@@ -72,10 +65,13 @@ def _token(file: Path | None) -> str | None:
         text = os.environ.get("CHATMESH_TOKEN") if file is None else file.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         why = error.strerror if isinstance(error, OSError) else "it is no text"
-        raise ConfigError(f"can't read the token: {why}", where=where) from error
+        mend = "Give a file with the token and nothing else, or set CHATMESH_TOKEN."
+        raise ConfigError(f"can't read the token ({why})", where=where, mend=mend) from error
     if text is None or (file is None and not text.strip()):
         return None
     secret = text.strip()
     if not secret or not secret.isascii() or not secret.isprintable() or " " in secret:
-        raise ConfigError("expected one token, in one line of ASCII without spaces", where=where)
+        raise ConfigError(
+            "expected one token, in one line of ASCII without spaces, got something else", where=where
+        )
     return secret

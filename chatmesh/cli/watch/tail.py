@@ -14,7 +14,8 @@ from typing import Any
 import orjson
 
 from chatmesh.broker import Broker
-from chatmesh.cli.settings import load_settings, named
+from chatmesh.cli.named import named
+from chatmesh.cli.settings import load_settings
 from chatmesh.cli.short import ask
 from chatmesh.cli.talk.words import safe
 from chatmesh.errors import Exit

@@ -37,7 +37,8 @@ def read(file: Path) -> Others:
     try:
         entries = orjson.loads(file.read_bytes())
     except OSError as error:
-        raise ConfigError(f"can't be read: {error.strerror}", where=str(file)) from error
+        what = f"others' figures can't be read ({error.strerror})"
+        raise ConfigError(what, where=str(file), mend=_MEND) from error
     except orjson.JSONDecodeError as error:
         raise ConfigError(f"no JSON: {error}", where=str(file), mend=_MEND) from error
     if not isinstance(entries, list):

@@ -31,7 +31,8 @@ def read(file: Path) -> Saved:
         body: dict[str, Any] = orjson.loads(file.read_bytes())
         return Saved(str(body["began"]), dict(body["settings"]), dict(map(_figure, body["figures"])))
     except OSError as error:
-        raise ConfigError(f"can't be read: {error.strerror}", where=str(file)) from error
+        what = f"the saved result can't be read ({error.strerror})"
+        raise ConfigError(what, where=str(file), mend="Name one that `--save` or `--json` wrote.") from error
     except (orjson.JSONDecodeError, KeyError, TypeError, ValueError) as error:
         raise ConfigError(
             "no result of `chatmesh bench`", where=str(file), mend="Name one that `--save` or `--json` wrote."

@@ -23,16 +23,12 @@ Sample = tuple[float, float]
 
 @dataclass(frozen=True, slots=True)
 class Slope:
-    """Per unit of time; `least` and `most` of the quarters."""
+    """Per unit of time; `least` and `most` of the quarters. Growth is a `least` above 0: no step that happened to fall into the
+    time."""
 
     value: float
     least: float
     most: float
-
-    @property
-    def is_growth(self) -> bool:
-        """It went up in each quarter: no step that happened to fall into the time."""
-        return self.least > 0
 
 
 def settled(samples: Sequence[Sample]) -> list[Sample]:

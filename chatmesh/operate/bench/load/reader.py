@@ -164,7 +164,8 @@ P = TypeVar("P", Reader, Asker)
 
 
 async def connect(protocol: P, port: int, *, receive_bytes: int = 0) -> P:
-    """`receive_bytes` of the kernel's buffer, 0 is its own choice. Raises BrokerUnreachableError where nobody listens, ChatmeshError where this process may open no more."""
+    """`receive_bytes` of the kernel's buffer, 0 is its own choice. Raises BrokerUnreachableError where nobody listens,
+    ChatmeshError where this process may open no more."""
     try:
         await _connect(protocol, port, receive_bytes)
     except ConnectionRefusedError as error:

@@ -60,10 +60,10 @@ class Steering:
         self._cpu += _cpu_seconds() - cpu
         self._began += now() - began
 
-    def measured(self, outcome: Outcome, *, until: float | None = None) -> None:
+    def measured(self, outcome: Outcome) -> None:
         """The measurement is over; what it cost the client."""
         outcome.cpu_seconds = _cpu_seconds() - self._cpu
-        outcome.wall_seconds = (now() if until is None else until) - self._began
+        outcome.wall_seconds = now() - self._began
         self.say("measured")
         gc.enable()
 
