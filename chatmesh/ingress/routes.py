@@ -21,7 +21,7 @@ from chatmesh.protocol.timestamps import iso
 from chatmesh.protocol.tokens import Token, new_message_id, token
 from chatmesh.telemetry import get_logger
 from chatmesh.web import CALLER, Problem, Request, Response, Route, json_response
-from chatmesh.web.request import REQUEST_ID
+from chatmesh.web.request import REQUEST_ID, accepts, identify
 
 log = get_logger("ingress")
 
@@ -73,12 +73,14 @@ class Ingress:
         session_id = token_in(http, "session_id")
         self._admission.check_open()
         body, context = parse_post(await read_json(http, self._settings))
+        identify(http, body.correlation_id or "")
         request, known = self._request(http, session_id, body, context)
         accepted = await self._admission.admit(
             request, caller=http[CALLER], known=known, traceparent=traceparent_of(http)
         )
         message_id = request.message_id
-        if "text/event-stream" in http.headers.get("Accept", ""):
+        identify(http, accepted.correlation_id)  # a repetition has that of the first one
+        if accepts(http, "text/event-stream"):
             headers = {"X-Message-Id": message_id, "X-Session-Id": session_id}
             return await self._inline(http, session_id, message_id, headers)
         answer: MessageAccepted = {
