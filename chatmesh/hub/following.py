@@ -166,13 +166,14 @@ class Follower:
     async def _catch_up(self, channel: Channel, reader: Reader, seq: int, *, is_claimed: bool) -> int:
         """Feeds the reader from the transcript until it is live or finished. Returns the sequence to read on from."""
         pause, most = AGAIN_SECONDS
+        message_id = reader.message_id
         while not reader.is_finished and not reader.sink.is_closed:
             # Stored before it was shown: everything heard of by now is in the page, if no other replica lags.
             mark, mark_seq = channel.heard, channel.heard_seq
             try:
                 page = await self._transcript.page(
                     channel.session_id,
-                    message_id=reader.message_id,
+                    message_id=message_id,
                     seq=seq,
                     limit=PAGE_RECORDS,
                     seconds=READ_SECONDS,
@@ -197,29 +198,38 @@ class Follower:
             except BrokerError:
                 pause = await _sleep(pause, most)
                 continue
-            for record in page.records:
-                # Another session on the same connection may have filled it meanwhile.
-                await self._wait_room(reader)
-                if not reader.feed(record):
-                    return page.next_seq
-                # After each one: a page of them is more than may wait.
-                await self._wait_room(reader)
             seq = page.next_seq
+            if not await self._feed(reader, page):
+                return seq
             if page.more:
                 continue
             if page.records and page.records[-1].final is None:
                 channel.activate()
-            is_doubtful = mark > reader.offset and channel.is_doubtful
-            if is_doubtful and not await self._is_stored(channel.session_id, mark, mark_seq):
-                channel.doubt(mark, time.monotonic())
+            if await self._is_nobodys(channel, reader, mark, mark_seq):
                 continue
-            is_marked = reader.message_id is not None and mark > reader.offset
+            is_marked = message_id is not None and mark > reader.offset
+            if is_marked and self._transcript.is_replicated:
+                # What was heard of may be of its message all the same, and the page of a server that does not have it yet: of
+                # the whole session its count tells.
+                message_id = None
+                continue
             read_to, read_seq = (mark, mark_seq) if is_marked else (reader.offset, seq - 1)
             if channel.attach(reader, read_to, read_seq):
                 return seq
             await self._look_for_what_was_heard(channel, reader, has_waited=pause >= most)
             pause = await _sleep(pause, most)
         return seq
+
+    async def _feed(self, reader: Reader, page: Records) -> bool:
+        """False: the reader wants no more."""
+        for record in page.records:
+            # Another session on the same connection may have filled it meanwhile.
+            await self._wait_room(reader)
+            if not reader.feed(record):
+                return False
+            # After each one: a page of them is more than may wait.
+            await self._wait_room(reader)
+        return True
 
     async def _may_have(self, channel: Channel, reader: Reader, page: Records) -> bool:
         """Whether the page, if there is anything in it, is of a session that the reader's caller may see. Raises BrokerError."""
@@ -228,6 +238,15 @@ class Follower:
         if not await self._ownership.is_theirs(reader.caller, channel.session_id):
             return False
         reader.pass_check()
+        return True
+
+    async def _is_nobodys(self, channel: Channel, reader: Reader, mark: int, mark_seq: int) -> bool:
+        """Whether what was heard of, and the reader did not find, is in no transcript."""
+        if mark <= reader.offset or not channel.is_doubtful:
+            return False
+        if await self._is_stored(channel.session_id, mark, mark_seq):
+            return False
+        channel.doubt(mark, time.monotonic())
         return True
 
     async def _is_stored(self, session_id: Token, offset: int, seq: int) -> bool:
