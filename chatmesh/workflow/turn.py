@@ -181,7 +181,7 @@ class Turns:
 
     def _ended(self, task: Task, state: MessageState) -> End | None:
         """Why an answer is to be ended before it begins."""
-        if state.is_stopped:
+        if state.ends(task.delivery.seq):
             return End.STOPPED
         return End.EXPIRED if self.is_over(task.delivery) else None
 
