@@ -141,7 +141,7 @@ class Answers:
             request.correlation_id,
             model=request.model or self._catalogue.default,
             attempt=claimed.attempt,
-            # A character is at most six bytes as JSON; two such chunks still fit a message.
+            # Beside a request as large as the broker takes, and several such chunks to a message.
             max_text=max_payload // 16,
             next_id=told.next_chunk_id,
             tokens=told.content_chunks,
