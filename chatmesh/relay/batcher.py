@@ -133,7 +133,9 @@ class Batcher(Actor[Lane]):
         head, chunks = lane.in_flight
         metrics.batches.inc()
         metrics.chunks.inc(len(chunks))
-        self._router.send(head, chunks, result.seq, is_foreign=lane.is_foreign)
+        # What waits behind a foreign request may be anybody's; its own turn tells a foreign pod.
+        is_foreign = lane.is_foreign and head.message_id == lane.message_id
+        self._router.send(head, chunks, result.seq, is_foreign=is_foreign)
         lane.stored()
 
 
