@@ -47,6 +47,10 @@ class MessageState:
         )
         return None if is_erased else self.record
 
+    def ends(self, queue_seq: int) -> bool:
+        """Whether the message that was accepted there is to be ended: it was stopped, or its session erased behind it."""
+        return self.is_stopped or (self.erasure is not None and queue_seq < self.erasure.queue_seq)
+
     @property
     def is_blank(self) -> bool:
         """Nothing of the session is stored, and of the message no stop."""

@@ -185,6 +185,14 @@ class Transcript:
         stored = await self._direct_get.last(home.stream, subjects.claim(session_id), seconds=seconds)
         return _claim(stored)
 
+    async def claimed_at(self, session_id: Token, token: int, *, seconds: float) -> Token | None:
+        """Which message was claimed at that sequence, or None where that claim can't be read any more."""
+        home = await self._homes.find(session_id, seconds=seconds)
+        held = _claim(
+            await self._direct_get.first(home.stream, subjects.claim(session_id), seq=token, seconds=seconds)
+        )
+        return held.claim.message_id if held is not None and held.token == token else None
+
     async def last_record(self, session_id: Token, message_id: Token, *, seconds: float) -> Record | None:
         """The message's last record: its state. None where it has not begun."""
         home = await self._homes.find(session_id, seconds=seconds)

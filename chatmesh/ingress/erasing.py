@@ -70,8 +70,7 @@ class Erasing:
         ack = await self._queue.submit_erase(session_id, erase_id, request.encode(), seconds=STORE_SECONDS)
         try:
             await self._transcript.mark_erased(session_id, erase_id, ack.seq, now, seconds=STORE_SECONDS)
-            for message_id in queued:
-                await self._stopping.store(session_id, message_id)
+            await self._stopping.store_erasing(session_id, erase_id, ack.seq)
             if card is not None:
                 # Behind the mark: whoever begins the session now sees nothing of what was.
                 await self._ownership.forget(session_id, card)

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import time
 
-import orjson
-
 from chatmesh.broker import RequestQueue, Transcript
 from chatmesh.errors import BrokerError, CapacityError, PublishUnknownError, StorageFullError
 from chatmesh.ingress.refusals import storage_full
+from chatmesh.protocol.records import Stop
 from chatmesh.protocol.timestamps import iso
 from chatmesh.protocol.tokens import Token
 from chatmesh.telemetry import get_logger
@@ -66,8 +65,12 @@ class Stopping:
 
     async def store(self, session_id: Token, message_id: Token) -> None:
         """Writes the stop, whatever the message's state. Raises BrokerError, CapacityError."""
-        body = orjson.dumps(
-            {"session_id": session_id, "message_id": message_id, "timestamp": iso(time.time())}
-        )
+        body = Stop().encode(session_id, message_id, iso(time.time()))
         await self._transcript.stop(session_id, message_id, body, seconds=STORE_SECONDS)
         log.info("ingress.stopped", session_id=session_id, message_id=message_id)
+
+    async def store_erasing(self, session_id: Token, erase_id: Token, queue_seq: int) -> None:
+        """Whatever runs in front of the erase request, which stands at `queue_seq`, is to end now. Not by its own id, which
+        a message that is accepted behind the request may have too. Raises like `store`."""
+        body = Stop(queue_seq).encode(session_id, erase_id, iso(time.time()))
+        await self._transcript.stop(session_id, erase_id, body, seconds=STORE_SECONDS)

@@ -21,13 +21,16 @@ from chatmesh.protocol.tokens import Token
 DIGEST_PIECES = 64
 """Texts that wait for the digest: hashing them one by one would cost as much as writing them."""
 
+QUOTES_BYTES = 2
+"""Around a text, as JSON."""
+
 
 class ChunkEncoder:
     """`next_id` goes on where the attempt before ended: ids count from 0 within a message and never come twice.
 
-    `told` and `tokens` are what earlier attempts have shown. `max_text` is in characters: one character takes at most six
-    bytes as JSON, so a sixth of a limit in bytes is safe. The final chunk carries the digest of the whole text, so that
-    whoever has read it can check what they saw.
+    `told` and `tokens` are what earlier attempts have shown. `max_text` is how many bytes a chunk's text may take as JSON,
+    where a character may be six of them; of a structured piece, how many characters it may have. The final chunk carries the
+    digest of the whole text, so that whoever has read it can check what they saw.
     """
 
     def __init__(
@@ -77,7 +80,7 @@ class ChunkEncoder:
         """Tokens, each with its time in Unix seconds: a chunk each, or several where a text is larger than a message may be. A
         provider may yield half a surrogate pair: it becomes U+FFFD, and the answer goes on."""
         self.tokens += len(drafts)
-        before, max_text, number = self._before, self._max_text, self.next_id
+        before, most, number = self._before, self._max_text + QUOTES_BYTES, self.next_id
         chunks: list[bytes] = []
         millisecond, behind = -1, b""
         for said, unix_seconds in drafts:
@@ -91,7 +94,7 @@ class ChunkEncoder:
             if (now := int(unix_seconds * 1000)) != millisecond:
                 millisecond = now
                 behind = self._between + iso(unix_seconds).encode() + self._behind
-            for part in (encoded,) if len(text) <= max_text else _split(text, max_text):
+            for part in (encoded,) if len(encoded) <= most else _split(text, encoded, most):
                 # As `_chunk` would write it.
                 chunks.append(b'%b%d,"chunk":%b%b' % (before, number, part, behind))
                 number += 1
@@ -101,7 +104,7 @@ class ChunkEncoder:
         return chunks
 
     def structured(self, data: dict[str, Any], unix_seconds: float) -> bytes:
-        """A tool call, reasoning: JSON in a `metadata` chunk. Raises ProtocolError where it is no JSON, or past
+        """A tool call, reasoning: JSON in a `metadata` chunk. Raises ProtocolError where it is no JSON, or longer than
         `max_text`: it can't be split."""
         try:
             text = orjson.dumps(data).decode()
@@ -168,6 +171,11 @@ class ChunkEncoder:
         self._undigested.clear()
 
 
-def _split(text: str, most: int) -> list[bytes]:
-    """In JSON, piece by piece."""
-    return [orjson.dumps(text[at : at + most]) for at in range(0, len(text), most)]
+def _split(text: str, encoded: bytes, most: int) -> list[bytes]:
+    """In JSON, piece by piece, each of at most so many bytes or a single character. `encoded` is the whole of it. Pieces are cut
+    as if every character took the same room; where some take more, theirs are cut again."""
+    if len(encoded) <= most or len(text) == 1:
+        return [encoded]
+    step = max(1, len(text) * (most - QUOTES_BYTES) // (len(encoded) - QUOTES_BYTES))
+    pieces = [text[at : at + step] for at in range(0, len(text), step)]
+    return [part for piece in pieces for part in _split(piece, orjson.dumps(piece), most)]

@@ -152,6 +152,26 @@ class Erasure:
             raise ProtocolError(f"not an erasure: {error!r}") from error
 
 
+@dataclass(frozen=True, slots=True)
+class Stop:
+    """A message is to be stopped, or (`queue_seq`) everything of the session that was accepted before that sequence of the
+    work queue, where the erase request stands. So one that erases never hits what is accepted behind it."""
+
+    queue_seq: int = 0
+
+    def encode(self, session_id: Token, message_id: Token, timestamp: str) -> bytes:
+        body = {"session_id": session_id, "message_id": message_id, "timestamp": timestamp}
+        return orjson.dumps(body | {"queue_seq": self.queue_seq} if self.queue_seq else body)
+
+    @classmethod
+    def decode(cls, data: bytes) -> Stop:
+        """Never raises: that it is there is the stop, whatever it says."""
+        try:
+            return cls(_whole(jsontext.decode_object(data, "Stop"), "queue_seq"))
+        except (KeyError, ProtocolError):
+            return cls()
+
+
 KEPT = (
     "metadata",
     "previous_response_id",

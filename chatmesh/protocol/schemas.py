@@ -181,7 +181,16 @@ BODIES: dict[str, Schema] = {
             "recent": {"type": "array", "items": WHOLE, "maxItems": MAX_RECENT},
         },
     ),
-    "Stop": _object("The message is to be stopped.", {"session_id": ID, "message_id": ID, "timestamp": TIME}),
+    "Stop": _object(
+        "The message is to be stopped.",
+        {"session_id": ID, "message_id": ID, "timestamp": TIME},
+        {
+            "queue_seq": _told(
+                WHOLE,
+                "Of an erase request, which the id is of: all that was accepted before it is to be stopped.",
+            )
+        },
+    ),
     "Erasure": _object(
         "Everything before it is no part of the session any more.",
         {"session_id": ID, "queue_seq": WHOLE, "timestamp": TIME},

@@ -7,12 +7,14 @@ show: a batch goes to the pods only after the transcript's acknowledgement, whic
 from __future__ import annotations
 
 from contextlib import suppress
+from dataclasses import replace
 from typing import Any
 
 from chatmesh.broker import PubAck, Transcript
 from chatmesh.errors import BrokerError, CapacityError, ChatmeshError
 from chatmesh.kernel import Actor, Mailbox, MailboxClosed
 from chatmesh.protocol import jsontext
+from chatmesh.protocol.records import RecordHead
 from chatmesh.protocol.sealing import OVERHEAD_BYTES, DataKey
 from chatmesh.protocol.tokens import Token
 from chatmesh.relay.batching import Buffer
@@ -80,6 +82,7 @@ class Batcher(Actor[Lane]):
             key=key,
             buffer=Buffer(self._max_chunks, room),
             max_chunks=self._max_chunks,
+            max_bytes=max_bytes,
             ticks=self._ticks,
             wake=self._wake,
         )
@@ -106,6 +109,10 @@ class Batcher(Actor[Lane]):
     async def _flush(self, lane: Lane) -> None:
         head, chunks = lane.take()
         body = head.encode(chunks)
+        if head.request is not None and len(body) > lane.max_bytes:
+            # A first chunk that can't be split is larger than what was left for it, or the request is that of a message
+            # that waited: the end of what was asked goes, not the answer.
+            head, body = _cut(head, chunks, len(body) - lane.max_bytes)
         await self._transcript.append(
             lane.session_id,
             head.message_id,
@@ -126,8 +133,18 @@ class Batcher(Actor[Lane]):
         head, chunks = lane.in_flight
         metrics.batches.inc()
         metrics.chunks.inc(len(chunks))
-        self._router.send(head, chunks, result.seq, is_foreign=lane.is_foreign)
+        # What waits behind a foreign request may be anybody's; its own turn tells a foreign pod.
+        is_foreign = lane.is_foreign and head.message_id == lane.message_id
+        self._router.send(head, chunks, result.seq, is_foreign=is_foreign)
         lane.stored()
+
+
+def _cut(head: RecordHead, chunks: list[bytes], excess: int) -> tuple[RecordHead, bytes]:
+    """The record without so many bytes of its request, and as it is stored then."""
+    request = head.request or {}
+    request, _ = _fitting(request, len(jsontext.encode(request)) - excess)
+    head = replace(head, request=request)
+    return head, head.encode(chunks)
 
 
 def _fitting(request: dict[str, Any], limit: int) -> tuple[dict[str, Any], int]:

@@ -40,6 +40,7 @@ class Lane:
         key: DataKey | None = None,
         buffer: Buffer,
         max_chunks: int,
+        max_bytes: int,
         ticks: Ticks,
         wake: Callable[[Lane], None],
     ) -> None:
@@ -52,6 +53,8 @@ class Lane:
         self.is_foreign = is_foreign
         self._traceparent = traceparent
         self._key = key
+        self.max_bytes = max_bytes
+        """The broker's limit for one message."""
         self.batches = 0
         self.is_queued = False
         self.in_flight: tuple[RecordHead, list[bytes]] | None = None

@@ -72,7 +72,9 @@ class Answers:
         session has had a life before. Raises what ended the lane."""
         writing = self._open(task, claimed, begin_attempt(self._tracing, task, claimed))
         # Of an attempt that raises, the next one tells: whoever has lost the claim may not know.
-        running = Running(task.request.session_id, task.request.message_id, writing.lane, ended)
+        running = Running(
+            task.request.session_id, task.request.message_id, task.delivery.seq, writing.lane, ended
+        )
         why = await self._answer(
             task, claimed, running, writing, is_stop_read=is_stop_read, was_erased=was_erased
         )
@@ -98,8 +100,7 @@ class Answers:
             metrics.queue_wait_seconds.observe(max(0.0, time.time() - task.delivery.stored_at))
         try:
             with self._generations.hold(running):
-                # What was heard lately may be of the session's life before it was erased.
-                if was_erased or not self._stops.recall(running, is_read=is_stop_read):
+                if not self._stops.recall(running, is_read=is_stop_read, was_erased=was_erased):
                     # Beside the answer: looking first would cost its first token a round trip.
                     look = asyncio.create_task(
                         self._stops.look_soon(running, claimed.token), name="stop-look"
@@ -140,7 +141,7 @@ class Answers:
             request.correlation_id,
             model=request.model or self._catalogue.default,
             attempt=claimed.attempt,
-            # A character is at most six bytes as JSON; two such chunks still fit a message.
+            # Beside a request as large as the broker takes, and several such chunks to a message.
             max_text=max_payload // 16,
             next_id=told.next_chunk_id,
             tokens=told.content_chunks,

@@ -21,13 +21,15 @@ class End(Enum):
 
 
 class Running:
-    """One answer. `end` ends its provider at once, wherever it waits; the first reason counts."""
+    """One answer, to the request at `seq` of the work queue. `end` ends its provider at once, wherever it waits; the first
+    reason counts."""
 
     def __init__(
-        self, session_id: Token, message_id: Token, lane: LanePort, ended: End | None = None
+        self, session_id: Token, message_id: Token, seq: int, lane: LanePort, ended: End | None = None
     ) -> None:
         self.session_id = session_id
         self.message_id = message_id
+        self.seq = seq
         self.lane = lane
         self.ended = ended
         self._work: asyncio.Task[str] | None = None

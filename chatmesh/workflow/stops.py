@@ -16,7 +16,7 @@ from chatmesh.errors import BrokerError
 from chatmesh.kernel import Service
 from chatmesh.protocol import subjects
 from chatmesh.protocol.encoder import ChunkEncoder
-from chatmesh.protocol.records import asked
+from chatmesh.protocol.records import Stop, asked
 from chatmesh.protocol.spend import Spend
 from chatmesh.protocol.tokens import Token
 from chatmesh.telemetry import get_logger
@@ -83,8 +83,14 @@ class StopListener(Listener):
     async def on_message(self, message: Msg) -> None:
         parts = subjects.stored(message.subject).split(".")
         session_id, message_id = Token(parts[2]), Token(parts[4])
-        self._sweep.recent.note(session_id, message_id)
         running = self._generations.of(session_id)
+        if queue_seq := Stop.decode(message.data).queue_seq:
+            # The session is being erased. What waits in front of that is dropped by its own turn, unseen.
+            self._sweep.recent.note_erased(session_id, queue_seq)
+            if running is not None and running.seq < queue_seq:
+                running.end(End.STOPPED)
+            return
+        self._sweep.recent.note(session_id, message_id)
         if running is None:
             return
         if running.message_id == message_id:
@@ -130,7 +136,8 @@ class RecentStops:
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
-        self._heard: OrderedDict[tuple[Token, Token], float] = OrderedDict()
+        self._heard: OrderedDict[tuple[Token, Token | None], tuple[float, int]] = OrderedDict()
+        """With when it was heard. No message: all of the session in front of that sequence of the queue."""
         self._certain_from = float("inf")
         self._heard_from = float("inf")
 
@@ -155,10 +162,17 @@ class RecentStops:
         return self._clock() >= self._certain_from
 
     def note(self, session_id: Token, message_id: Token) -> None:
+        self._note((session_id, message_id), 0)
+
+    def note_erased(self, session_id: Token, queue_seq: int) -> None:
+        """All that was accepted for the session before that sequence of the work queue is stopped."""
+        self._note((session_id, None), max(queue_seq, self._erased_to(session_id)))
+
+    def _note(self, what: tuple[Token, Token | None], queue_seq: int) -> None:
         now = self._clock()
-        self._heard[session_id, message_id] = now
-        self._heard.move_to_end((session_id, message_id))
-        while (heard_at := next(iter(self._heard.values()))) < now - KEPT_SECONDS or len(
+        self._heard[what] = (now, queue_seq)
+        self._heard.move_to_end(what)
+        while (heard_at := next(iter(self._heard.values()))[0]) < now - KEPT_SECONDS or len(
             self._heard
         ) > MAX_KEPT:
             if heard_at >= now - KEPT_SECONDS:
@@ -168,6 +182,13 @@ class RecentStops:
     def knows(self, session_id: Token, message_id: Token) -> bool:
         """Whether it was stopped."""
         return (session_id, message_id) in self._heard
+
+    def knows_erased(self, session_id: Token, seq: int) -> bool:
+        """Whether the session was erased behind what was accepted there."""
+        return seq < self._erased_to(session_id)
+
+    def _erased_to(self, session_id: Token) -> int:
+        return self._heard.get((session_id, None), (0.0, 0))[1]
 
 
 class StopSweep(Service):
@@ -205,13 +226,16 @@ class StopSweep(Service):
         age = time.time() - stored_at
         return abs(age) <= CLOCKS_SECONDS and self.recent.heard_seconds >= age + CLOCKS_SECONDS
 
-    def recall(self, running: Running, *, is_read: bool) -> bool:
+    def recall(self, running: Running, *, is_read: bool, was_erased: bool) -> bool:
         """Ends an answer that begins where its stop was heard. False: none was, and one may be stored all the same, so it is
-        to be looked at. `is_read`: its turn has looked already."""
-        if self.recent.knows(running.session_id, running.message_id):
+        to be looked at. `is_read`: its turn has looked already. `was_erased`: the session has had a life before, of which
+        the stop may be that was heard of a message of this id."""
+        session_id = running.session_id
+        is_known = not was_erased and self.recent.knows(session_id, running.message_id)
+        if is_known or self.recent.knows_erased(session_id, running.seq):
             running.end(End.STOPPED)
             return True
-        return is_read and self.recent.is_certain
+        return is_read and not was_erased and self.recent.is_certain
 
     async def look_soon(self, running: Running, token: int) -> None:
         """Once, for an answer that has just begun."""
@@ -219,7 +243,7 @@ class StopSweep(Service):
         await self.look(running, token)
 
     async def look(self, running: Running, token: int = 0) -> None:
-        """Ends it where a stop is stored. `token`: of its claim; stops of before are then seen for certain."""
+        """Ends it where a stop is stored, or its session was erased. `token`: of its claim; stops of before are then seen for certain."""
         try:
             state = await self._broker.transcript.state(
                 running.session_id, running.message_id, seconds=READ_SECONDS, token=token
@@ -227,5 +251,5 @@ class StopSweep(Service):
         except BrokerError as error:
             log.warning("workflow.stops_unread", session_id=running.session_id, error=str(error))
             return
-        if state.is_stopped:
+        if state.ends(running.seq):
             running.end(End.STOPPED)

@@ -181,7 +181,7 @@ class Turns:
 
     def _ended(self, task: Task, state: MessageState) -> End | None:
         """Why an answer is to be ended before it begins."""
-        if state.is_stopped:
+        if state.ends(task.delivery.seq):
             return End.STOPPED
         return End.EXPIRED if self.is_over(task.delivery) else None
 
@@ -202,8 +202,19 @@ class Turns:
 
     async def _finish(self, task: Task, final: Record) -> Outcome:
         """The final record is stored already, and only its ack was lost. Readers may have missed it too."""
-        self._routes.announce(final, task.traceparent, task.key, is_foreign=task.is_foreign)
+        if not await self._is_published_twice(task, final):
+            self._routes.announce(final, task.traceparent, task.key, is_foreign=task.is_foreign)
         return await self._ack(task)
+
+    async def _is_published_twice(self, task: Task, final: Record) -> bool:
+        """Whether another message of the queue was answered with it. That happens to foreign requests, which come without
+        an id, and their pods show again whatever they hear. One that was ended while it waited, in the turn of another
+        message, is told to them only now."""
+        if not task.is_foreign or task.delivery.deliveries > 1:
+            return False
+        session_id, message_id = task.request.session_id, task.request.message_id
+        answered = await self._broker.transcript.claimed_at(session_id, final.token, seconds=READ_SECONDS)
+        return answered == message_id
 
     async def _ack(self, task: Task) -> Outcome:
         """Only ever after the final record is stored: a lease is no ownership."""

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 
 import httpx
+import pytest
 from nats.aio.client import Client
 
+from chatmesh.protocol.tokens import Token
+from chatmesh.workflow import StopListener, StopSweep
+from chatmesh.workflow.stops import RecentStops
 from tests.support.broker import Broker
-from tests.support.mesh import client_of, running
+from tests.support.mesh import client_of, pod_and_client, running
 from tests.support.reading import events, post
 from tests.support.waiting import eventually
 
@@ -110,6 +115,84 @@ async def test_erasing_stops_what_runs_and_drops_what_is_queued(broker: Broker) 
         await answer(client, "s", "m3", "after")
         page = (await client.get("/v1/sessions/s/messages")).json()
         assert {row["message_id"] for row in page["messages"]} == {"m3"}
+
+
+@pytest.mark.parametrize("queue_first", [False, True], ids=["ran", "waited"])
+async def test_an_id_that_ran_or_waited_when_its_session_was_erased_is_answered_in_the_new_one(
+    broker: Broker, queue_first: bool
+) -> None:
+    async with (
+        running(broker.url, id="p-1") as mesh,
+        client_of(mesh) as client,
+        pod_and_client(broker.url, "p-2") as (_, other),
+    ):
+        for erasing, accepting in ((client, client), (client, other), (other, client)):
+            async with events(client, "s") as stream:
+                if queue_first:
+                    await post(client, "s", message_id="m0", **SILENT)
+                await post(client, "s", message_id="m1", **SILENT)
+                await stream.read(1)
+            # One that is accepted as soon as it can be, and one when everything of before is long gone.
+            for text in ("at once", "later"):
+                assert (await erasing.delete("/v1/sessions/s")).status_code == 202
+                await answer(accepting, "s", "m1", text)
+                row = (await client.get("/v1/sessions/s/messages/m1")).json()
+                assert (row["content"], row["finish_reason"]) == (text, "stop")
+            assert (await client.delete("/v1/sessions/s")).status_code == 202
+
+
+async def test_an_id_of_an_erased_session_can_be_stopped_in_the_new_one(broker: Broker) -> None:
+    async with running(broker.url) as mesh, client_of(mesh) as client:
+        for _ in range(3):
+            async with events(client, "s", message_id="m1") as stream:
+                assert (await post(client, "s", message_id="m1", **SILENT)).status_code == 202
+                await stream.read(1)
+                assert (await client.delete("/v1/sessions/s/messages/m1")).status_code == 202
+                reading = await stream.read_all()
+            assert (reading.text, reading.finals[0]["metadata"]["finish_reason"]) == ("1 ", "cancelled")
+            assert (await client.delete("/v1/sessions/s")).status_code == 202
+            async with events(client, "s", message_id="m1") as stream:
+                assert (await post(client, "s", message_id="m1", **SILENT)).status_code == 202
+                await stream.read(1)
+            assert (await client.delete("/v1/sessions/s")).status_code == 202
+
+
+async def test_an_erasure_that_was_not_heard_ends_what_runs_once_it_is_looked_for(
+    broker: Broker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def deaf(*_: object) -> None:
+        return
+
+    monkeypatch.setattr(StopListener, "on_message", deaf)
+    sweeps: list[StopSweep] = []
+    began = StopSweep.run
+
+    async def run(self: StopSweep, started: Callable[[], None]) -> None:
+        sweeps.append(self)
+        await began(self, started)
+
+    monkeypatch.setattr(StopSweep, "run", run)
+    async with running(broker.url) as mesh, client_of(mesh) as client:
+        async with events(client, "s") as stream:
+            await post(client, "s", message_id="m1", **SILENT)
+            await stream.read(1)
+        assert (await client.delete("/v1/sessions/s")).status_code == 202
+        sweeps[0].wake()
+        await answer(client, "s", "m1", "after")
+        assert (await client.get("/v1/sessions/s/messages/m1")).json()["content"] == "after"
+
+
+def test_an_erasure_that_was_heard_ends_what_was_accepted_before_it_and_nothing_else() -> None:
+    stops = RecentStops()
+    stops.listens()
+    session = Token("s")
+    assert not stops.knows_erased(session, 1)
+    stops.note_erased(session, 7)
+    stops.note_erased(session, 4)
+    assert stops.knows_erased(session, 6)
+    assert not stops.knows_erased(session, 8)
+    assert not stops.knows_erased(Token("other"), 6)
+    assert not stops.knows(session, Token("m"))
 
 
 async def test_an_erase_request_survives_the_absence_of_workers(broker: Broker, nats_client: Client) -> None:

@@ -8,6 +8,9 @@ import json
 import pytest
 from nats.aio.client import Client
 
+from chatmesh.broker import Delivery
+from chatmesh.errors import BrokerUnreachableError
+from tests.faults.support import wait_queue_empty
 from tests.foreign.peers import Encode, foreign_pod, plain, request, traced
 from tests.support import stored
 from tests.support.broker import Broker
@@ -177,6 +180,78 @@ async def test_foreign_pod_and_ours_ask_each_others_health_and_hear_each_others_
         await nats_client.flush()
     await subscription.unsubscribe()
     assert set(beats.bodies[0]) >= set(beat)
+
+
+async def test_foreign_request_that_is_published_twice_ends_once(broker: Broker, nats_client: Client) -> None:
+    """The second time while it is answered, after its end, and after another one's."""
+    async with (
+        running(broker.url, role="worker", id="w"),
+        foreign_pod(nats_client, "go-pod", "s") as pod,
+    ):
+        for number in range(3):
+            await pod.ask(request("s"))
+            await pod.ask(request("s", f"other{number}"))
+            await pod.ask(request("s", f"other{number}"))
+            await wait_queue_empty(nats_client)
+        await nats_client.flush()
+        await eventually(lambda: sum(piece["is_final"] for piece in pod.shown) >= 4)
+    for message_id in ("msg_abc123", "other0", "other1", "other2"):
+        shown = [piece["chunk_id"] for piece in pod.shown if piece["message_id"] == message_id]
+        assert shown == list(range(13))
+
+
+async def test_foreign_request_that_comes_back_behind_its_end_has_that_told_again(
+    broker: Broker, nats_client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As when its worker has died between storing and sending."""
+    acked = Delivery.ack
+    failures = [BrokerUnreachableError("not now")]
+
+    async def ack(self: Delivery, *, seconds: float) -> bool:
+        if failures:
+            raise failures.pop()
+        return await acked(self, seconds=seconds)
+
+    monkeypatch.setattr(Delivery, "ack", ack)
+    async with (
+        running(broker.url, role="worker", id="w"),
+        foreign_pod(nats_client, "go-pod", "s") as pod,
+    ):
+        await pod.ask(request("s"))
+        await wait_queue_empty(nats_client)
+        await nats_client.flush()
+        await eventually(lambda: sum(piece["is_final"] for piece in pod.shown) == 2)
+    assert [piece["chunk_id"] for piece in pod.shown[:13]] == list(range(13))
+
+
+@pytest.mark.parametrize("is_foreign", [True, False])
+async def test_foreign_request_that_is_stopped_while_it_waits_ends_once(
+    broker: Broker, nats_client: Client, is_foreign: bool
+) -> None:
+    """Whoever asked for what runs before it."""
+    slow = {"model": "count", "max_tokens": 500, "tokens_per_second": 50}
+    async with (
+        pod_and_client(broker.url, "pod-1", role="all") as (_, client),
+        foreign_pod(nats_client, "go-pod", "s") as pod,
+        events(client, "s") as stream,
+    ):
+        if is_foreign:
+            await pod.ask(request("s", "first", context=slow))
+        else:
+            await client.post(
+                "/v1/sessions/s/messages", json={"message": "go", "message_id": "first", "context": slow}
+            )
+        await stream.read(1)
+        await pod.ask(request("s", "waits"))
+        await nats_client.flush()
+        for message_id in ("waits", "first"):
+            answer = await client.delete(f"/v1/sessions/s/messages/{message_id}")
+            assert answer.status_code == 202
+            await stream.read_finals(len(stream.reading.finals) + 1)
+        await wait_queue_empty(nats_client)
+        await nats_client.flush()
+    shown = [(piece["chunk_id"], piece["is_final"]) for piece in pod.shown if piece["message_id"] == "waits"]
+    assert shown == [(0, True)]
 
 
 async def test_hundred_foreign_requests_at_once_are_each_answered_once(

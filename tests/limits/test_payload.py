@@ -58,6 +58,9 @@ TEXTS: dict[str, Callable[[int], str]] = {
     "one word": lambda length: "x" * length,
     "many words": words,
     "control characters, six bytes each": lambda length: "\x01" * (length // 6) + "x" * (length % 6),
+    "quotes, two bytes each": lambda length: '"' * (length // 2) + "x" * (length % 2),
+    "backslashes, two bytes each": lambda length: "\\" * (length // 2) + "x" * (length % 2),
+    "half plain, half escaped": lambda length: "x" * (length // 2) + "\x01" * (length // 12),
     "emoji, four bytes each": lambda length: "\U0001f600" * (length // 4) + "x" * (length % 4),
 }
 

@@ -7,6 +7,7 @@ import json
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import orjson
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -93,16 +94,29 @@ def test_ids_rise_by_one_over_whatever_is_written(texts: list[str], next_id: int
 def test_a_large_text_is_split_and_nothing_of_it_lost(text: str, max_text: int) -> None:
     written = [json.loads(chunk)["chunk"] for chunk in encoder(max_text=max_text).content([(text, NOW)])]
     assert "".join(written) == text
-    assert all(len(part) <= max_text for part in written)
-    assert len(written) == max(1, -(-len(text) // max_text))
+    assert all(len(part) == 1 or len(orjson.dumps(part)) <= max_text + 2 for part in written)
+    if len(orjson.dumps(text)) == len(text) + 2:
+        assert len(written) == max(1, -(-len(text) // max_text))
 
 
-@given(text=ANY_TEXT, max_text=st.integers(1, 60))
+@given(text=ANY_TEXT, max_text=st.integers(6, 60))
 @settings(deadline=None, max_examples=50)
-def test_a_chunk_never_takes_more_than_six_bytes_a_character(text: str, max_text: int) -> None:
+def test_the_text_of_a_chunk_takes_no_more_bytes_than_it_may_however_it_is_escaped(
+    text: str, max_text: int
+) -> None:
     around = len(encoder(next_id=10**6).content([("", NOW)])[0])
     for chunk in encoder(max_text=max_text).content([(text, NOW)]):
-        assert len(chunk) <= around + 6 * max_text
+        assert len(chunk) <= around + max_text
+
+
+@pytest.mark.parametrize("before", [0, 3000, 50_000])
+@pytest.mark.parametrize("character", ['"', "\\", "\x01", "\u20ac", "\U0001f600"])
+def test_a_text_of_escapes_behind_plain_ones_is_split_into_few_chunks(character: str, before: int) -> None:
+    text = "w" * before + character * 10_000
+    written = encoder(max_text=1000).content([(text, NOW)])
+    assert "".join(json.loads(chunk)["chunk"] for chunk in written) == text
+    assert all(len(orjson.dumps(json.loads(chunk)["chunk"])) <= 1002 for chunk in written)
+    assert len(written) <= 3 * len(orjson.dumps(text)) // 1000
 
 
 @given(ANY_TEXT)

@@ -52,6 +52,19 @@ async def history(client: httpx.AsyncClient, session: str = "s") -> list[str]:
     return [row["content"] for row in answer.json()["messages"]]
 
 
+@pytest.mark.parametrize("text", ['"' * 480_000, "\\" * 480_000, "\x01" * 150_000, "\u20ac" * 320_000])
+async def test_a_word_that_is_longer_in_json_fits_the_brokers_limit_sealed_or_not(
+    broker: Broker, nats_client: Client, ring: Path, text: str
+) -> None:
+    for number, settings in enumerate([(), (sealed(ring),)]):
+        session = f"s{number}"
+        async with pod_and_client(broker.url, f"p{number}", *settings, role="all") as (_, client):
+            assert await say(client, session, text) == text
+            rows = await history(client, session)
+        # What was asked is kept whole beside the first chunk.
+        assert rows == [text, text]
+
+
 async def test_nobody_at_the_broker_reads_a_word_and_every_reader_reads_all(
     broker: Broker, nats_client: Client, ring: Path
 ) -> None:

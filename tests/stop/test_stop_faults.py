@@ -75,6 +75,26 @@ async def test_stop_holds_against_a_worker_that_was_frozen_when_it_came(
     assert reading.text.endswith("next")
 
 
+async def test_an_id_that_a_dead_worker_was_at_when_its_session_was_erased_is_answered_in_the_new_one(
+    pod: Mesh, http: httpx.AsyncClient, nats_client: Client, workers: dict[str, Process]
+) -> None:
+    """Nobody heard that it was to stop, and its request comes back before the one that erases."""
+    async with events(http, "s") as stream:
+        await post(http, "s", message_id="m1", **COUNT)
+        await stream.read(6)
+    deaf = workers[await holder(nats_client, "s")]
+    deaf.pause()
+    assert (await http.delete("/v1/sessions/s")).status_code == 202
+    assert (await post(http, "s", "the new life", message_id="m1", model="echo")).status_code == 202
+    deaf.kill()
+    async with events(http, "s", message_id="m1") as stream:
+        reading = await stream.read_all()
+    assert reading.finals[0]["metadata"]["finish_reason"] == "stop"
+    row = (await http.get("/v1/sessions/s/messages/m1")).json()
+    assert (row["content"], row["finish_reason"]) == ("the new life", "stop")
+    await wait_queue_empty(nats_client)
+
+
 async def test_stop_that_comes_while_the_answer_is_handed_over_is_found_by_the_next_worker(
     pod: Mesh, http: httpx.AsyncClient, nats_client: Client, new_worker: StartWorker
 ) -> None:
