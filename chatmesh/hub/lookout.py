@@ -27,13 +27,16 @@ PAUSE_LOOKS = 100
 """Between two looks, in times of what the last one took: for a page of claims that begins in an older block than the last (8 MiB) the
 server counts over all sessions that it has, 0.1 s at a million."""
 
+MOST_SECONDS = 60.0
+"""A look that took long may have waited for a machine that was busy, and readers wait for the next one."""
+
 PAGE_CLAIMS = 256
 READ_SECONDS = 5.0
 
 
 def pause_seconds(took: float) -> float:
     """Behind a look that took so long."""
-    return max(LOOK_SECONDS, PAUSE_LOOKS * took)
+    return max(LOOK_SECONDS, min(MOST_SECONDS, PAUSE_LOOKS * took))
 
 
 class Lookout(Service):
@@ -51,13 +54,14 @@ class Lookout(Service):
     async def run(self, started: Callable[[], None]) -> None:
         started()
         while not self._draining.is_set():
-            began = time.monotonic()
+            began, took = time.monotonic(), 0.0
             try:
                 await self._look()
-            except BrokerError as error:
+                took = time.monotonic() - began
+            except BrokerError as error:  # how long that took says nothing of what a look costs
                 log.info("hub.no_lookout", error=str(error))
             with suppress(TimeoutError):
-                async with asyncio.timeout(pause_seconds(time.monotonic() - began)):
+                async with asyncio.timeout(pause_seconds(took)):
                     await self._draining.wait()
 
     def drain(self) -> None:

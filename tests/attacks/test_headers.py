@@ -112,7 +112,7 @@ async def test_trace_of_a_client_goes_on_where_it_is_one_and_nothing_behind_it(
 async def test_nothing_that_a_client_sends_is_a_header_of_its_answer(mesh: Mesh) -> None:
     """But its own request id, where that is one."""
     for door in SAYING.values():
-        for sent in (b"canary\tcanary", b"canary canary", b"canary\xff", b"canary" * 30):
+        for sent in (b"canary\tcanary", b"canary canary", b"canary\xff", b"canary" * 50):
             answer = await ask(mesh, door.request(HOSTILE | {"X-Request-Id": sent}))
             assert b"canary" not in answer.head.lower(), (door.path, sent)
         answer = await ask(mesh, door.request({"X-Request-Id": b"mine"}))

@@ -8,7 +8,7 @@ from nats.aio.client import Client
 
 from tests.support import stored
 from tests.support.broker import Broker
-from tests.support.mesh import pod_and_client, running
+from tests.support.mesh import models_known, pod_and_client, running
 from tests.support.proxy import FaultProxy
 from tests.support.reading import Reading, Stream, events, post
 from tests.support.watching import watching
@@ -79,6 +79,7 @@ async def test_request_id_of_the_client_is_the_correlation_id(broker: Broker) ->
 
 async def test_correlation_id_of_the_body_is_the_request_id_of_the_answer(broker: Broker) -> None:
     async with pod_and_client(broker.url, "pod-1", role="all") as (_, client):
+        await models_known(client)
         url, body = "/v1/sessions/s/messages", {"message": "hello", "message_id": "m"}
         headers = {"X-Request-Id": "req-42"}
         first = await client.post(url, json=body | {"correlation_id": "corr-1"}, headers=headers)

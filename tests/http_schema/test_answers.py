@@ -13,7 +13,7 @@ from schemathesis.schemas import APIOperation, BaseSchema
 
 from tests.http_schema.meshes import code_of, form_of, schema_of
 from tests.support.broker import Broker
-from tests.support.mesh import client_of, running
+from tests.support.mesh import client_of, models_known, running
 from tests.support.models import models
 from tests.support.waiting import eventually
 
@@ -96,6 +96,7 @@ MODEL = "/v1/models/{model}"
 async def test_answers_to_openais_clients_are_as_documented(broker: Broker) -> None:
     chat = {"model": "echo", "messages": [{"role": "user", "content": "one two"}]}
     async with running(broker.url, models("refusing")) as mesh, client_of(mesh) as client:
+        await models_known(client)
         ask = Asked(schema_of(mesh), client)
         whole = await ask("POST", COMPLETIONS, 200, json=chat)
         assert whole.json()["choices"][0]["message"]["content"] == "one two"

@@ -11,7 +11,7 @@ from chatmesh.ingress.bodies import parse_post
 from chatmesh.web import Problem
 from tests.http_schema.meshes import schema_of
 from tests.support.broker import Broker
-from tests.support.mesh import client_of, running
+from tests.support.mesh import client_of, models_known, running
 
 
 def with_context(value: bytes) -> bytes:
@@ -54,6 +54,7 @@ BODIES = {
 
 async def test_hostile_bodies_are_refused_with_their_code(broker: Broker) -> None:
     async with running(broker.url) as mesh, client_of(mesh) as client:
+        await models_known(client)
         operation = schema_of(mesh)["/v1/sessions/{session_id}/messages"]["POST"]
         for name, (status, code, body) in BODIES.items():
             for headers, sent in [({}, body), ({"Content-Encoding": "gzip"}, gzip.compress(body))]:

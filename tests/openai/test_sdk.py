@@ -13,7 +13,7 @@ from openai import OpenAI
 from chatmesh.app import Mesh
 from tests.openai.support import said, sdk, text_of
 from tests.support.broker import Broker
-from tests.support.mesh import client_of, running
+from tests.support.mesh import client_of, models_known, running
 from tests.support.models import models
 from tests.support.waiting import eventually
 
@@ -160,7 +160,12 @@ REFUSED = [
 async def test_refusals_are_the_exceptions_of_the_sdk(
     broker: Broker, wrong: dict[str, object], kind: type[openai.APIStatusError], code: str, param: str | None
 ) -> None:
-    async with running(broker.url, "http.max_body_bytes=65536") as mesh, sdk(url_of(mesh)) as client:
+    async with (
+        running(broker.url, "http.max_body_bytes=65536") as mesh,
+        client_of(mesh) as http,
+        sdk(url_of(mesh)) as client,
+    ):
+        await models_known(http)
         with pytest.raises(kind) as refused:
             await client.chat.completions.create(**({"model": "echo", "messages": said("hi")} | wrong))
     assert (refused.value.code, refused.value.param) == (code, param)

@@ -10,6 +10,7 @@ import httpx
 
 from chatmesh.app import Mesh
 from chatmesh.config import load
+from tests.support.waiting import eventually
 
 QUICK = ("nats.reconnect_wait_seconds=0.2", "http.port=0", "heartbeat.interval_seconds=1")
 """Settings that make a test quick and change nothing of what it proves."""
@@ -62,3 +63,12 @@ async def pod_and_client(
 async def is_ready(client: httpx.AsyncClient) -> bool:
     """What a load balancer asks."""
     return (await client.get("/readyz")).status_code == 200
+
+
+async def models_known(client: httpx.AsyncClient, headers: dict[str, str] | None = None) -> None:
+    """Until the pod has heard what the workers serve: before, it takes every name."""
+
+    async def are_listed() -> bool:
+        return bool((await client.get("/v1/models", headers=headers)).json()["data"])
+
+    await eventually(are_listed)
