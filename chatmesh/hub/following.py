@@ -240,9 +240,10 @@ class Follower:
         """Whether the page, if there is anything in it, is of a session that the reader's caller may see. Raises BrokerError."""
         if reader.caller is None or not (page.records or reader.is_asked):
             return True
+        kept = len(reader.kept or ())
         if not await self._ownership.is_theirs(reader.caller, channel.session_id):
             return False
-        reader.pass_check()
+        reader.pass_check(kept)
         return True
 
     async def _is_stored(self, session_id: Token, offset: int, seq: int) -> bool:

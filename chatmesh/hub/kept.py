@@ -21,12 +21,14 @@ class Kept:
     """In order. Past the bound all of it is lost, since no more could be shown without a hole: its reader has to be cut.
     `message_id` narrows it, as it does its reader."""
 
-    __slots__ = ("_bytes", "_chunks", "lost", "message_id")
+    __slots__ = ("_bytes", "_chunks", "checked", "lost", "message_id")
 
     def __init__(self, message_id: Token | None) -> None:
         self.message_id = message_id
         self.lost = 0
         """Chunks that went past the bound, and what waited before them."""
+        self.checked = 0
+        """So many of the first ones were there when the card was read last, where callers are told apart."""
         self._bytes = 0
         self._chunks: deque[tuple[ResponseChunk, int]] | None = None  # made when it is needed
 
@@ -40,16 +42,20 @@ class Kept:
         size += CHUNK_BYTES
         if self.lost or (self._chunks and self._bytes + size > MAX_KEPT_BYTES):
             self.lost += 1 + len(self)
-            self._chunks = None
+            self.clear()
             return
         if self._chunks is None:
             self._chunks = deque()
         self._chunks.append((chunk, size))
         self._bytes += size
 
+    def clear(self) -> None:
+        self._chunks, self._bytes, self.checked = None, 0, 0
+
     def take(self) -> ResponseChunk:
         """The first one."""
         assert self._chunks is not None  # noqa: S101 - narrows the type
         chunk, size = self._chunks.popleft()
         self._bytes -= size
+        self.checked = max(0, self.checked - 1)
         return chunk

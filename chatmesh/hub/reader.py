@@ -153,10 +153,11 @@ class Reader:
         if kept.lost and not self.is_finished:
             metrics.dropped.labels("slow_reader").inc(kept.lost)
             self._write(None)
-        if kept and not self.is_checked:
-            self.is_asked = True
-            return False
         while kept and self.has_room and not self.is_finished:
+            if self.caller is not None and not kept.checked:
+                # The session may be another one's since it was checked: who is behind has not heard of an erasure yet.
+                self.is_asked = True
+                return False
             self._say(kept.take(), None)
         return not kept and not self.is_finished
 
@@ -173,9 +174,11 @@ class Reader:
         self.offset = self.index = self.seq = 0
         self._write(self.wire.reset(reason))
 
-    def pass_check(self) -> None:
-        """The session is its caller's, as far as it was read."""
+    def pass_check(self, kept: int) -> None:
+        """The session is its caller's, as far as it was read, and as what was kept goes: so many chunks by then."""
         self.is_checked, self.is_asked = True, False
+        if self.kept is not None:
+            self.kept.checked = kept
 
     def turn_away(self) -> None:
         """The session is somebody else's. Nothing says so: whoever comes back is told like any stranger."""
@@ -209,6 +212,8 @@ class Reader:
         self.offset, self.index, self.seq = record.offset, record.events, record.seq
         if record.resets_all and self.caller is not None:
             self.is_checked = False
+            if self.kept is not None:
+                self.kept.clear()  # of what was erased, and perhaps of somebody else's
         if record.final is not None:
             self._ended = (record.message_id, record.token)
 
