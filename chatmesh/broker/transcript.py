@@ -63,6 +63,11 @@ class Transcript:
         return self._homes.layout.epoch(self._homes.likely(session_id).part or 0)
 
     @property
+    def is_replicated(self) -> bool:
+        """A read may be answered by a server that is behind what was heard already."""
+        return self._homes.is_replicated
+
+    @property
     def generation(self) -> int:
         """Rises when a stream was made anew."""
         return self._homes.layout.generation

@@ -77,11 +77,12 @@ class Draft:
         ]
 
     def origin_of(self, place: Place) -> Origin:
-        """Give the origin of a value, or of the nearest thing around it that was given."""
+        """Give the origin of a value, or of the nearest thing around it that was given, or of the first one in it."""
         for length in range(len(place), 0, -1):
             if place[:length] in self.origins:
                 return self.origins[place[:length]]
-        return DEFAULT
+        within = (origin for known, origin in self.origins.items() if known[: len(place)] == place)
+        return next(within, DEFAULT)
 
     def is_veiled(self, place: Place) -> bool:
         """Whether the value, or something around it, must not be quoted."""

@@ -106,9 +106,9 @@ class Follower:
         is_further: bool = False,
         seat: Seat | None = None,
     ) -> Following:
-        """A reader is here, perhaps a further one on its connection, perhaps with a reserved seat. To be advanced until it is over, whenever it is not
-        live; then it has to `leave`. `on_stop` says that one of these may be due, often for nothing, and from within a
-        channel's loop: it must only signal."""
+        """A reader is here, perhaps a further one on its connection, perhaps with a seat that was reserved. To be advanced until
+        it is over, whenever it is not live; then it has to `leave`. `on_stop` says that one of these may be due, often for
+        nothing, and from within a channel's loop: it must only signal."""
         hub = self._hub
         reader = Reader(
             sink,
@@ -172,13 +172,14 @@ class Follower:
     async def _catch_up(self, channel: Channel, reader: Reader, seq: int, *, is_claimed: bool) -> int:
         """Feeds the reader from the transcript until it is live or finished. Returns the sequence to read on from."""
         pause, most = AGAIN_SECONDS
+        message_id = reader.message_id
         while not reader.is_finished and not reader.sink.is_closed:
             # Stored before it was shown: everything heard of by now is in the page, if no other replica lags.
             mark, mark_seq = channel.heard, channel.heard_seq
             try:
                 page = await self._transcript.page(
                     channel.session_id,
-                    message_id=reader.message_id,
+                    message_id=message_id,
                     seq=seq,
                     limit=PAGE_RECORDS,
                     seconds=READ_SECONDS,
@@ -210,14 +211,15 @@ class Follower:
                 continue
             if page.records and page.records[-1].final is None:
                 channel.activate()
-            is_doubtful = mark > reader.offset and channel.is_doubtful
-            if is_doubtful and not await self._is_stored(channel.session_id, mark, mark_seq):
-                channel.doubt(mark, time.monotonic())
+            if await self._is_nobodys(channel, reader, mark, mark_seq) or not reader.show_kept():
                 continue
-            is_marked = reader.message_id is not None and mark > reader.offset
+            is_marked = message_id is not None and mark > reader.offset
+            if is_marked and self._transcript.is_replicated:
+                # What was heard of may be of its message all the same, and the page of a server that does not have it yet: of
+                # the whole session its count tells.
+                message_id = None
+                continue
             read_to, read_seq = (mark, mark_seq) if is_marked else (reader.offset, seq - 1)
-            if not reader.show_kept():
-                continue
             if channel.attach(reader, read_to, read_seq):
                 return seq
             await self._look_for_what_was_heard(channel, reader, has_waited=pause >= most)
@@ -244,6 +246,15 @@ class Follower:
         if not await self._ownership.is_theirs(reader.caller, channel.session_id):
             return False
         reader.pass_check(kept)
+        return True
+
+    async def _is_nobodys(self, channel: Channel, reader: Reader, mark: int, mark_seq: int) -> bool:
+        """Whether what was heard of, and the reader did not find, is in no transcript."""
+        if mark <= reader.offset or not channel.is_doubtful:
+            return False
+        if await self._is_stored(channel.session_id, mark, mark_seq):
+            return False
+        channel.doubt(mark, time.monotonic())
         return True
 
     async def _is_stored(self, session_id: Token, offset: int, seq: int) -> bool:

@@ -1,8 +1,8 @@
 """One reader: where it stands, what it wants, and the sink to write to. Changed on the event loop only, never waits.
 
 A reader is *live* while the channel pushes to it, and *behind* while a task feeds it from the transcript: at the beginning,
-and again whenever it took its bytes too slowly. What no transcript holds is kept for it meanwhile. Its position goes with what was written, so nothing is
-skipped and nothing comes twice, whichever way a record comes.
+and again whenever it took its bytes too slowly. Its position goes with what was written, so nothing is
+skipped and nothing comes twice, whichever way a record comes. What no transcript holds is kept for it while it is behind.
 
 Where callers are told apart, a reader gets nothing live before somebody has seen whose the session is: one who waits for it
 to begin, and everybody again when it was erased, since somebody else may begin it anew.

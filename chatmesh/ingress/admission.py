@@ -37,9 +37,9 @@ Listen = Callable[[Request, Token, Token], AbstractContextManager[None]]
 
 class Admission:
     """`listen` has the hub keep what comes of a message that is read in the answer to its request: from before it is published,
-    since a worker may answer at once. `expect` tells the hub that an answer is on its way; `models` are the served ones (None: nobody knows yet);
-    `max_payload` is the broker's limit; `is_open`: new messages are taken; `is_connected`: as far as is known, the broker
-    is there. Where it is not, nobody has to wait for that answer."""
+    since a worker may answer at once. `expect` tells the hub that an answer is on its way; `models` are the served ones (None:
+    nobody knows yet); `max_payload` is the broker's limit; `is_open`: new messages are taken; `is_connected`: as far as is
+    known, the broker is there. Where it is not, nobody has to wait for that answer."""
 
     def __init__(
         self,

@@ -21,7 +21,7 @@ from chatmesh.protocol.timestamps import iso
 from chatmesh.protocol.tokens import Token, new_message_id, token
 from chatmesh.telemetry import get_logger
 from chatmesh.web import CALLER, Problem, Request, Response, Route, json_response
-from chatmesh.web.request import REQUEST_ID
+from chatmesh.web.request import REQUEST_ID, accepts, identify
 
 log = get_logger("ingress")
 
@@ -73,9 +73,10 @@ class Ingress:
         session_id = token_in(http, "session_id")
         self._admission.check_open()
         body, context = parse_post(await read_json(http, self._settings))
+        identify(http, body.correlation_id or "")
         request, known = self._request(http, session_id, body, context)
         message_id = request.message_id
-        if "text/event-stream" in http.headers.get("Accept", ""):
+        if accepts(http, "text/event-stream"):
             headers = {"X-Message-Id": message_id, "X-Session-Id": session_id}
             with self._admission.listen(http, session_id, message_id):
                 await self._admit(http, request, known)
@@ -132,9 +133,11 @@ class Ingress:
     # --- a message -------------------------------------------------------------------------------------------------
 
     async def _admit(self, http: Request, request: WorkflowRequest, known: Known) -> Accepted:
-        return await self._admission.admit(
+        accepted = await self._admission.admit(
             request, caller=http[CALLER], known=known, traceparent=traceparent_of(http)
         )
+        identify(http, accepted.correlation_id)  # a repetition has that of the first one
+        return accepted
 
     def _request(
         self, http: Request, session_id: Token, body: PostMessage, context: dict[str, object]

@@ -29,6 +29,9 @@ LINGER_SECONDS = 10.0
 
 TICK_SECONDS = 1.0
 
+REFUSED_SECONDS = 0.1
+"""How long a tick goes on telling a registry that refuses: a tenth of the time, however many readers there are."""
+
 REFRESH_SECONDS = 12 * 3600
 """Entries expire after two days, readers do not."""
 
@@ -115,7 +118,8 @@ class Holdings(Service):
         self._on_told()
 
     async def _tell_late(self) -> None:
-        until = time.monotonic() + TICK_SECONDS
+        until = time.monotonic() + REFUSED_SECONDS
+        is_refused = False
         for session_id in list(self._untold):
             if session_id not in self._untold:
                 continue  # its reader has left meanwhile, or its own try succeeded
@@ -127,7 +131,9 @@ class Holdings(Service):
                 if session_id in self._untold:
                     del self._untold[session_id]
                     self._untold[session_id] = None
-                _note_failure(session_id, error)
+                if not is_refused:  # a line of the log for all of them
+                    _note_failure(session_id, error)
+                is_refused = True
                 if time.monotonic() >= until:
                     return
             except (BrokerError, CapacityError) as error:

@@ -56,7 +56,7 @@ TAGS: Sequence[tuple[str, str, tuple[str, ...]]] = (
 """Name, description, and what the paths of each group begin with; the first that fits counts."""
 
 _SHARED_HEADERS = {
-    "X-Request-Id": "The caller's, where it is one of 128 visible characters at most; else a new one.",
+    "X-Request-Id": "The caller's, where it is or the message's correlation id, where it is one of 256 visible characters at most; else a new one.",
     "Retry-After": "Seconds to wait before asking again.",
 }
 

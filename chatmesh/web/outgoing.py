@@ -14,13 +14,19 @@ SEND_BUFFER_BYTES = 64 * 1024
 """The kernel's share for a connection. Linux doubles it for its own needs."""
 
 
+_RESET = struct.pack("ii", 1, 0)
+"""SO_LINGER: on, for no seconds."""
+
+
 class Outgoing:
     """`wire`: the transport from the first moment to the last; None before and after."""
 
-    __slots__ = ("_stalled_looks", "_taken", "_written", "wire")
+    __slots__ = ("_stalled_looks", "_taken", "_written", "is_unframed", "wire")
 
     def __init__(self, wire: asyncio.Transport | None = None) -> None:
         self.wire = wire
+        self.is_unframed = False
+        """The body's end is the connection's (HTTP/1.0): one that is closed in order would be complete, so it is reset."""
         self._written = 0
         self._taken = 0
         """As of the last look; only that it changes means something, since aiohttp's own writes are not in `_written`."""
@@ -54,8 +60,12 @@ class Outgoing:
         return self._stalled_looks
 
     def cut(self) -> None:
-        """Now, whatever is under way or still to be sent."""
+        """Now, whatever is under way or still to be sent, and so that no client takes it for an end."""
         if self.wire is not None:
+            raw = self.wire.get_extra_info("socket") if self.is_unframed else None
+            if raw is not None:
+                with suppress(OSError):
+                    raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
             self.wire.abort()
 
 

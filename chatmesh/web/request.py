@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from typing import Any
 
 import orjson
@@ -18,6 +19,10 @@ Request = web.Request
 Response = web.StreamResponse
 
 REQUEST_ID = web.RequestKey("request_id", str)
+"""The correlation id: on the answer as `X-Request-Id`, and in the log."""
+
+_REQUEST_ID = re.compile(r"[\x21-\x7e]{1,256}")
+"""What can stand in a header."""
 
 MORE_HEADERS = web.RequestKey("more_headers", dict[str, str])
 """What a handler has put there stands on the answer, on that to its failure too; an event stream has its own."""
@@ -61,6 +66,23 @@ def problem_response(problem: Problem, request_id: str) -> web.Response:
     response.content_type = "application/problem+json"
     response.headers["X-Request-Id"] = request_id
     return response
+
+
+def identify(request: Request, *ids: str) -> None:
+    """The first of `ids` that can stand in a header is the request's from now on; where none can it keeps its own."""
+    for given in ids:
+        if _REQUEST_ID.fullmatch(given):
+            request[REQUEST_ID] = given
+            return
+
+
+def accepts(request: Request, media_type: str) -> bool:
+    """Whether `Accept` names that very type, and not as one that is unwelcome (`q=0`)."""
+    for media_range in ",".join(request.headers.getall("Accept", ())).split(","):
+        name, *parameters = (part.strip().lower() for part in media_range.split(";"))
+        if name == media_type:
+            return not any(re.fullmatch(r"q\s*=\s*0(\.0*)?", parameter) for parameter in parameters)
+    return False
 
 
 def unsupported_encoding(got: str) -> Problem:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import errno
-import re
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
@@ -33,6 +32,7 @@ from chatmesh.web.request import (
     STANDING_HEADERS,
     Request,
     Response,
+    identify,
     problem_response,
 )
 from chatmesh.web.stream import Moved
@@ -54,8 +54,6 @@ CROWDED_SECONDS = 5
 
 CANCEL_SECONDS = 1.0
 """What a handler gets to end after its connection was cut."""
-
-_REQUEST_ID = re.compile(r"[\x21-\x7e]{1,128}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -253,9 +251,7 @@ class Server(Service):
     @web.middleware
     async def _answer(self, request: Request, handler: Handler) -> Response:
         """A request id on every answer; every failure in the words of its path."""
-        asked = request.headers.get("X-Request-Id", "")
-        request_id = asked if _REQUEST_ID.fullmatch(asked) else new_correlation_id()
-        request[REQUEST_ID] = request_id
+        identify(request, request.headers.get("X-Request-Id", ""), new_correlation_id())
         began = time.monotonic()
         try:
             response = await self._admit(request, handler)
@@ -265,10 +261,10 @@ class Server(Service):
         except ConnectionResetError:
             raise
         except Exception as error:  # noqa: BLE001 - whatever it is, it is logged and answered
-            response = self._refuse(request)(_problem_of(error, request), request_id)
+            response = self._refuse(request)(_problem_of(error, request), request[REQUEST_ID])
         if not response.prepared:
             response.headers.update(request.get(MORE_HEADERS, {}))
-            response.headers["X-Request-Id"] = request_id
+            response.headers["X-Request-Id"] = request[REQUEST_ID]
         _note(request, response.status, began)
         return response
 

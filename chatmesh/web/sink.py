@@ -72,6 +72,7 @@ class EventSink:
         self.response = response
         self._connection = connection
         self._out = connection.out
+        self._out.is_unframed = not is_chunked
         self._is_chunked = is_chunked
         self._is_ended = False
         self.last_write = time.monotonic()

@@ -36,6 +36,7 @@ class Stream(Outgoing, asyncio.Protocol):
         super().__init__(wire)
         self.address = address
         self._is_chunked = is_chunked
+        self.is_unframed = not is_chunked
         self._is_ended = False
         self._book = book
         self.on_lost: Callable[[], None] | None = None

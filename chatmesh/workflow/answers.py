@@ -164,7 +164,7 @@ class Answers:
             case End.STOPPED:
                 writing.end("cancelled")
             case End.EXPIRED:
-                reason = f"no answer was given within {self._age} of acceptance"
+                reason = f"it was not answered to its end while the queue keeps it, which is for {self._age}"
                 await self._bury(task, "expired", reason)
                 writing.fail("request_expired", reason)
             case End.LEAVING:

@@ -78,6 +78,10 @@ def test_the_nearest_right_word_is_suggested(override: str, suggestion: str) -> 
     assert flag_problem(override).suggestion == suggestion
 
 
+def test_an_unknown_section_is_told_of_the_flag_that_named_it() -> None:
+    assert flag_problem("htp.port=1").origin == "--set htp.port=***"
+
+
 @pytest.mark.parametrize(
     ("name", "suggestion"),
     [

@@ -109,7 +109,7 @@ async def test_many_readers_of_a_pod_that_leaves_are_sent_away_in_waves_and_lose
             group.create_task(read(name, reading))
         for name in names:
             assert (
-                await post(http, name, **COUNT | {"max_tokens": 100, "tokens_per_second": 10})
+                await post(http, name, **COUNT | {"max_tokens": 200, "tokens_per_second": 10})
             ).status_code == 202
         for _ in readings:
             await begun.acquire()
@@ -126,7 +126,7 @@ async def test_many_readers_of_a_pod_that_leaves_are_sent_away_in_waves_and_lose
         for name, reading in readings:
             group.create_task(read_on(http, name, reading))
     for _, reading in readings:
-        assert_exact(reading, 100)
+        assert_exact(reading, 200)
     await wait_queue_empty(nats_client)
 
 

@@ -29,7 +29,7 @@ from tests.support.waiting import eventually
 from tests.support.watching import watching
 
 # Slow enough to be hit in the middle, fast enough to end soon.
-COUNT: dict[str, Any] = {"model": "count", "max_tokens": 60, "tokens_per_second": 40}
+COUNT: dict[str, Any] = {"model": "count", "max_tokens": 60, "tokens_per_second": 20}
 
 
 @pytest.fixture
@@ -147,16 +147,27 @@ async def test_hand_over_uses_up_no_attempt(
     http: httpx.AsyncClient, nats_client: Client, new_worker: StartWorker
 ) -> None:
     settings = ("worker.drain_seconds=0", "worker.max_attempts=1")
+    ids = ["w1", "w2", "w3"]
+    workers = dict(zip(ids, await asyncio.gather(*(new_worker(id, *settings) for id in ids)), strict=True))
+    gone = []
     async with events(http, "s") as stream:
-        leaving = await new_worker("w0", *settings)
-        await begin(http, stream)
-        for number in (1, 2):
-            following = await new_worker(f"w{number}", *settings)
-            assert await leaving.terminate(timeout=PATIENCE_SECONDS) == 0
-            await stream.read(5)
-            leaving = following
+        message_id = await begin(http, stream)
+        for _ in range(2):
+            leaving = await holder(nats_client, "s")
+            workers[leaving].signal(signal.SIGTERM)
+            gone.append(workers.pop(leaving))
+            # What it had said may still come: read until the next one has the session.
+            while await holder(nats_client, "s") == leaving:
+                await stream.read(1)
         reading = await stream.read_finals()
+    for each in gone:
+        assert await each.wait(timeout=PATIENCE_SECONDS) == 0
     assert_exact(reading, 60)
+    found = await claims(nats_client, "s", message_id)
+    assert [(claim["attempt"], claim["handed_over"]) for claim in found] == [
+        (1, False),
+        *[(1, True), (1, False)] * 2,
+    ]
     await wait_queue_empty(nats_client)
     await assert_stored_exactly(nats_client, "s", 60)
 

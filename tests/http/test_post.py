@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import httpx
+import pytest
 from nats.aio.client import Client
 
 from tests.support import stored
@@ -74,6 +75,48 @@ async def test_request_id_of_the_client_is_the_correlation_id(broker: Broker) ->
         other = await client.post(url, json=body, headers={"X-Request-Id": "with space"})
     assert answer.headers["X-Request-Id"] == answer.json()["correlation_id"] == "req-42"
     assert other.headers["X-Request-Id"] == other.json()["correlation_id"] != "with space"
+
+
+async def test_correlation_id_of_the_body_is_the_request_id_of_the_answer(broker: Broker) -> None:
+    async with pod_and_client(broker.url, "pod-1", role="all") as (_, client):
+        url, body = "/v1/sessions/s/messages", {"message": "hello", "message_id": "m"}
+        headers = {"X-Request-Id": "req-42"}
+        first = await client.post(url, json=body | {"correlation_id": "corr-1"}, headers=headers)
+        again = await client.post(url, json=body | {"correlation_id": "corr-2"}, headers=headers)
+        refused = await client.post(
+            url, json={"message": "x", "correlation_id": "corr-3", "context": {"model": "?"}}
+        )
+        no_header = await client.post(
+            url, json={"message": "x", "correlation_id": "a\r\nX: y"}, headers=headers
+        )
+    assert first.headers["X-Request-Id"] == first.json()["correlation_id"] == "corr-1"
+    assert again.json()["duplicate"] is True
+    assert again.headers["X-Request-Id"] == again.json()["correlation_id"] == "corr-1"
+    assert refused.status_code == 422
+    assert refused.headers["X-Request-Id"] == refused.json()["request_id"] == "corr-3"
+    assert no_header.headers["X-Request-Id"] == "req-42"
+    assert no_header.json()["correlation_id"] == "a\r\nX: y"
+
+
+@pytest.mark.parametrize(
+    ("accept", "is_inline"),
+    [
+        ("text/event-stream", True),
+        ("Text/Event-Stream ; charset=utf-8", True),
+        ("application/json;q=0.5, text/event-stream;q=0.9", True),
+        ("text/event-stream;q=0, application/json", False),
+        ("text/event-stream; q=0.000", False),
+        ("text/event-streams", False),
+        ("*/*", False),
+    ],
+)
+async def test_answer_streams_inline_only_to_who_asks_for_it(
+    broker: Broker, accept: str, is_inline: bool
+) -> None:
+    async with pod_and_client(broker.url, "pod-1", role="all") as (_, client):
+        body = {"message": "hello", "context": {"model": "echo"}}
+        answer = await client.post("/v1/sessions/s/messages", json=body, headers={"Accept": accept})
+    assert answer.status_code == (200 if is_inline else 202)
 
 
 async def test_inline_answer_streams_from_its_first_chunk_and_ends_after_the_final(broker: Broker) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import Awaitable
 from contextlib import suppress
 
@@ -129,6 +130,23 @@ async def test_pod_that_leaves_in_mid_answer_cuts_and_stops_nothing_and_the_retr
         if not stream:
             assert again.json()["choices"][0]["message"]["content"] == count_text(20)
         await assert_one(nats_client, http)
+
+
+async def test_pod_that_leaves_in_mid_answer_resets_whoever_takes_the_connections_end_for_the_answers(
+    broker: Broker,
+) -> None:
+    """HTTP/1.0, as proxies speak that were told nothing else: a body without a length ends with its connection."""
+    asked = json.dumps(BODY | {"stream": True}).encode()
+    head = f"POST {PATH} HTTP/1.0\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: {len(asked)}\r\n\r\n"
+    async with running(broker.url) as leaving:
+        url = httpx.URL(url_of(leaving))
+        reader, writer = await asyncio.open_connection(url.host, url.port)
+        writer.write(head.encode() + asked)
+        assert b'"content":"1 "' in await reader.readuntil(b'"content":"1 "')
+        leaving.tree.drain()
+        with pytest.raises(ConnectionResetError):
+            await reader.read()
+        writer.close()
 
 
 async def test_killed_pod_is_only_a_pause_for_the_sdk(

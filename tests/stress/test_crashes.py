@@ -6,7 +6,6 @@ from __future__ import annotations
 import asyncio
 import inspect
 from collections.abc import AsyncIterator, Awaitable, Callable
-from functools import partial
 from typing import Any
 
 import httpx
@@ -32,6 +31,8 @@ pytestmark = pytest.mark.slow
 
 SETTINGS = ("worker.ack_wait_seconds=1", "heartbeat.interval_seconds=0.3", "log.level=warning")
 """A short lease: a delivery that died with its actor comes back after it. Heartbeats often: some crash in one."""
+
+ASKED = b'{"message_id":"m","session_id":"s","message":"go","context":{"model":"count","max_tokens":3}}'
 
 
 class Injected(Exception):  # noqa: N818 - not one of ours
@@ -126,7 +127,7 @@ Nudge = Callable[[World], Awaitable[None]]
 CRASHES: list[tuple[str, str, Nudge]] = [
     ("broker/connection", "_connect", World.closed_client),
     ("broker/replies", "route", World.message),
-    ("broker/publisher", "_resend_due", World.nothing),
+    ("broker/publisher", "_resend_due", World.message),
     ("worker/router", "on_message", World.reader),
     ("worker/batcher", "_flush", World.message),
     ("worker/batcher", "_on_acknowledged", World.message),
@@ -340,12 +341,17 @@ async def test_actor_that_crashes_again_and_again_ends_the_process_with_70(
     def fail(*_: Any) -> None:
         raise Injected(method)
 
+    def started() -> None:
+        monkeypatch.setattr(method, fail)
+        # Where nothing waits for its acknowledgement, nothing would be sent again.
+        mesh.broker.connection.publish("chat.workflow.execute.s", ASKED)
+
     monkeypatch.setattr(Backoff, "seconds", lambda *_: 0.01)
     monkeypatch.setattr("chatmesh.hub.pulse.TICK_SECONDS", 0.02)
     base = await monitor.counts()
     overrides = [*QUICK, *SETTINGS, f"nats.servers={broker.url}"]
     mesh = Mesh(load(None, environ={}, overrides=overrides, role="all", id="me").config)
-    process = asyncio.create_task(_run(mesh.tree, partial(monkeypatch.setattr, method, fail)))
+    process = asyncio.create_task(_run(mesh.tree, started))
     await asyncio.wait({process}, timeout=PATIENCE_SECONDS)
     assert process.done(), mesh.tree.children_state()
     error = process.exception()

@@ -22,7 +22,7 @@ from tests.tls.support import CREDENTIALS, LOGIN, PASSWORD, encrypted, greeting,
 
 pytestmark = pytest.mark.slow
 
-QUICK = ("nats.connect_seconds=1",)
+QUICK = ("nats.connect_seconds=3",)
 
 
 async def answers(mesh: Mesh) -> bool:

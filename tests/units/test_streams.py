@@ -91,7 +91,7 @@ def test_the_order_of_subjects_is_no_difference() -> None:
 
 def test_a_difference_says_where_what_is_and_what_should_be() -> None:
     (difference,) = differences("S", {"storage": "file"}, {"storage": "memory"})
-    assert str(difference) == "S: storage is 'memory', declared 'file'"
+    assert str(difference) == "S: storage is memory, declared file"
 
 
 # --- what is declared ---------------------------------------------------------------------------------------------------

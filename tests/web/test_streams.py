@@ -155,6 +155,21 @@ async def test_moved_stream_that_is_aborted_has_no_clean_end() -> None:
 
 
 @on_both_loops
+async def test_moved_stream_of_an_old_client_is_reset_where_it_is_aborted() -> None:
+    """Its end is the connection's, so one in order would be a whole answer."""
+    async with serving() as served:
+        wire, _ = await opened(served, b"GET /moved HTTP/1.0\r\nHost: x\r\n\r\n")
+        (stream,) = served.held.moved
+        stream.write_nowait(b"data: 1\n\n")
+        assert await wire.exactly(len(b": open\n\ndata: 1\n\n")) == b": open\n\ndata: 1\n\n"
+        stream.abort()
+        with pytest.raises(ConnectionResetError):
+            await wire.exactly(1)
+        await eventually(lambda: served.held.lost == [stream])
+        await wire.close()
+
+
+@on_both_loops
 async def test_server_with_200_moved_streams_ends_when_they_are_ended() -> None:
     async with serving(shutdown_seconds=FOR_EVER) as served:
         wires = [(await opened(served))[0] for _ in range(200)]
