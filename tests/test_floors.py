@@ -67,6 +67,7 @@ PURE = (
     "workflow/spans.py",
     "hub/resume.py",
     "hub/foreign.py",
+    "hub/kept.py",
     "hub/channel.py",
     "hub/waves.py",
     "hub/rounds.py",

@@ -167,6 +167,7 @@ def _server(
         Limits(parts.limit_settings(config), InFlight(Backlog(broker.api), broker.cards)),
         pod_id=process.id,
         default_model=config.default_model,
+        listen=streams.listen,
         expect=hub.expect,
         models=lambda: roster.models(time.monotonic()),
         max_payload=lambda: broker.connection.max_payload,

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable
 
 from chatmesh.broker import HeldClaim
 from chatmesh.hub.foreign import ForeignOrder
+from chatmesh.hub.kept import Kept
 from chatmesh.hub.reader import Reader
 from chatmesh.protocol import sse
 from chatmesh.protocol.messages import ResponseChunk
@@ -40,6 +41,7 @@ class Channel:
         "_ahead",
         "_expected",
         "_foreign",
+        "_keeping",
         "_mend",
         "_watch",
         "floor",
@@ -86,6 +88,7 @@ class Channel:
         self._ahead: dict[int, Record] | None = None
         self._expected: set[Token] | None = None
         self._foreign: dict[Token, ForeignOrder] | None = None
+        self._keeping: set[Kept] | None = None
         self._mend = mend
         self._watch = watch
 
@@ -128,6 +131,7 @@ class Channel:
         if read_to > self.heard:
             self.heard, self.heard_seq, self.is_doubtful = read_to, read_seq, False
         reader.offset = max(reader.offset, read_to)
+        self._end_keeping(reader)
         reader.is_live = True
         self.live.add(reader)
         if self.is_unsure:
@@ -138,6 +142,39 @@ class Channel:
     def detach(self, reader: Reader) -> None:
         reader.is_live = False
         self.live.discard(reader)
+        self._end_keeping(reader)
+
+    # --- foreign chunks for those who are not live -------------------------------------------------------------------
+
+    @property
+    def is_keeping(self) -> bool:
+        """Somebody is on the way to being live."""
+        return self._keeping is not None
+
+    def keep(self, kept: Kept) -> None:
+        """From now on foreign chunks are added to it."""
+        if self._keeping is None:
+            self._keeping = set()
+        self._keeping.add(kept)
+
+    def forget(self, kept: Kept) -> None:
+        if self._keeping is not None:
+            self._keeping.discard(kept)
+            self._keeping = self._keeping or None
+
+    def _end_keeping(self, reader: Reader) -> None:
+        kept, reader.kept = reader.kept, None
+        if kept is not None:
+            self.forget(kept)
+
+    def _let_go(self, reader: Reader) -> None:
+        """It is not live any more, and will be again, or has ended."""
+        self.live.discard(reader)
+        if not reader.is_finished and reader.kept is None:
+            reader.kept = Kept(reader.message_id)
+            self.keep(reader.kept)
+
+    # --- what comes ------------------------------------------------------------------------------------------------
 
     def on_record(self, record: Record, now: float) -> None:
         """A stored record, live or read by the mender, in any order and any number of times."""
@@ -224,8 +261,13 @@ class Channel:
     def _show(self, chunks: list[ResponseChunk]) -> None:
         for chunk in chunks:
             payload = sse.chunk(chunk.encode())
+            for kept in self._keeping or ():
+                kept.add(chunk, len(payload))
             for reader in list(self.live):
-                reader.show(chunk, payload)
+                if not reader.show(chunk, payload):
+                    self._let_go(reader)
+                    if reader.kept is not None:
+                        reader.kept.add(chunk, len(payload))
 
     def expect(self, now: float, message_id: Token | None = None) -> None:
         """Something is going to come (up to the end of that message, where it is known which): watch for silence."""
@@ -266,5 +308,5 @@ class Channel:
         for reader in list(self.live):
             reader.push(record, payload)
             if not reader.is_live:
-                self.live.discard(reader)
+                self._let_go(reader)
         metrics.chunks_delivered.inc(len(record.chunks) * len(self.live))

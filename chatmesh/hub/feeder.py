@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 
 from chatmesh.hub.following import Follower, Following
+from chatmesh.hub.hub import Seat
 from chatmesh.hub.resume import Start
 from chatmesh.hub.wires import Native
 from chatmesh.kernel import Service
@@ -51,22 +52,33 @@ class Feeder(Service):
         session_id: Token,
         message_id: Token | None,
         start: Start,
+        seat: Seat | None = None,
     ) -> None:
         """From now on, to its end."""
-        following = self._follower.enter(stream, wire, caller, session_id, message_id, start, self._on_stop)
+        following = self._follower.enter(
+            stream, wire, caller, session_id, message_id, start, self._on_stop, seat=seat
+        )
         stream.on_lost = following.reader.on_stop
         self._settle(following)
 
     def follow_several(
-        self, stream: Stream, caller: Caller, sessions: Sequence[tuple[Token, Native, Start]]
+        self, stream: Stream, caller: Caller, sessions: Sequence[tuple[Seat, Native, Start]]
     ) -> None:
         """Several sessions on one connection; what ends one of them ends it for all."""
         turn = asyncio.Lock()  # a slow client holds one page, whatever the number of its sessions
         all_of_it: list[Following] = []
         stream.on_lost = partial(_all_stopped, all_of_it)
-        for session_id, wire, start in sessions:
+        for seat, wire, start in sessions:
             following = self._follower.enter(
-                stream, wire, caller, session_id, None, start, self._on_stop, is_further=bool(all_of_it)
+                stream,
+                wire,
+                caller,
+                seat.channel.session_id,
+                None,
+                start,
+                self._on_stop,
+                is_further=bool(all_of_it),
+                seat=seat,
             )
             following.turn = turn
             all_of_it.append(following)

@@ -14,7 +14,7 @@ from contextlib import suppress
 from chatmesh.broker import Ownership, Records, Transcript
 from chatmesh.errors import BrokerError
 from chatmesh.hub.channel import Channel
-from chatmesh.hub.hub import Hub
+from chatmesh.hub.hub import Hub, Seat
 from chatmesh.hub.reader import Reader, nobody
 from chatmesh.hub.resume import Start, Verdict, is_end, judge
 from chatmesh.hub.wires import Native, Wire
@@ -33,6 +33,9 @@ PAGE_BYTES = 256 * 1024
 
 AGAIN_SECONDS = (0.02, 1.0)
 """Between reads while the transcript lags behind what was heard live (another replica answers), or the broker is away."""
+
+ROOM_SECONDS = (0.001, 0.25)
+"""Between looks whether a client takes what is kept for it: short, since that has a bound."""
 
 Hold = Callable[[Token], Awaitable[None]]
 Release = Callable[[Token], None]
@@ -101,10 +104,11 @@ class Follower:
         on_stop: Callable[[Following], None],
         *,
         is_further: bool = False,
+        seat: Seat | None = None,
     ) -> Following:
-        """A reader is here, perhaps a further one on its connection. To be advanced until it is over, whenever it is not
-        live; then it has to `leave`. `on_stop` says that one of these may be due, often for nothing, and from within a
-        channel's loop: it must only signal."""
+        """A reader is here, perhaps a further one on its connection, perhaps with a seat that was reserved. To be advanced until
+        it is over, whenever it is not live; then it has to `leave`. `on_stop` says that one of these may be due, often for
+        nothing, and from within a channel's loop: it must only signal."""
         hub = self._hub
         reader = Reader(
             sink,
@@ -115,7 +119,9 @@ class Follower:
             caller=caller if self._ownership.is_on else None,
             is_further=is_further,
         )
-        channel = hub.enter(session_id, wire.scope if isinstance(wire, Native) else None)
+        if seat is None or seat.is_taken:
+            seat = hub.reserve(session_id, message_id, wire.scope if isinstance(wire, Native) else None)
+        channel = hub.take(seat, reader)
         following = Following(channel, reader, start, on_stop)
         following.expiry = at_expiry(caller, lambda: reader.leave("token_expired"))
         reader.on_stop = following.stopped
@@ -205,7 +211,7 @@ class Follower:
                 continue
             if page.records and page.records[-1].final is None:
                 channel.activate()
-            if await self._is_nobodys(channel, reader, mark, mark_seq):
+            if await self._is_nobodys(channel, reader, mark, mark_seq) or not reader.show_kept():
                 continue
             is_marked = message_id is not None and mark > reader.offset
             if is_marked and self._transcript.is_replicated:
@@ -221,7 +227,7 @@ class Follower:
         return seq
 
     async def _feed(self, reader: Reader, page: Records) -> bool:
-        """False: the reader wants no more."""
+        """The page, and what was kept meanwhile. False: the reader wants no more."""
         for record in page.records:
             # Another session on the same connection may have filled it meanwhile.
             await self._wait_room(reader)
@@ -229,15 +235,17 @@ class Follower:
                 return False
             # After each one: a page of them is more than may wait.
             await self._wait_room(reader)
-        return True
+        await self._show_kept(reader)
+        return not reader.is_finished
 
     async def _may_have(self, channel: Channel, reader: Reader, page: Records) -> bool:
         """Whether the page, if there is anything in it, is of a session that the reader's caller may see. Raises BrokerError."""
         if reader.caller is None or not (page.records or reader.is_asked):
             return True
+        kept = len(reader.kept or ())
         if not await self._ownership.is_theirs(reader.caller, channel.session_id):
             return False
-        reader.pass_check()
+        reader.pass_check(kept)
         return True
 
     async def _is_nobodys(self, channel: Channel, reader: Reader, mark: int, mark_seq: int) -> bool:
@@ -284,6 +292,15 @@ class Follower:
         last = await self._transcript.last_record(session_id, held.claim.message_id, seconds=READ_SECONDS)
         position = Position(reader.offset, reader.index, reader.seq)
         return is_end(position, held, last, is_filtered=reader.message_id is not None)
+
+    async def _show_kept(self, reader: Reader) -> None:
+        """Until the client has taken all that was kept for it, or that can't be shown before the next page is read."""
+        pause, most = ROOM_SECONDS
+        while not (reader.show_kept() or reader.is_asked or reader.is_finished or reader.sink.is_closed):
+            waiting = len(reader.kept or ())
+            pause = await _sleep(pause, most)
+            if len(reader.kept or ()) < waiting:
+                pause = ROOM_SECONDS[0]
 
     async def _wait_room(self, reader: Reader) -> None:
         """Until the client has taken what waits for it. The server cuts one that takes nothing for too long."""

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from chatmesh.broker import Transcript
 from chatmesh.hub.channel import Channel
 from chatmesh.hub.deliveries import Deliveries
+from chatmesh.hub.kept import Kept
 from chatmesh.hub.reader import Reader
 from chatmesh.hub.rounds import Rounds
 from chatmesh.kernel import Mailbox, MailboxClosed, MailboxFull
@@ -28,6 +29,16 @@ class HubSettings:
     max_buffer_bytes: int
     keepalive_seconds: float
     max_readers_per_session: int | None = None
+
+
+@dataclass(slots=True)
+class Seat:
+    """For a reader who is coming. Foreign chunks are kept for it, so it is reserved before anybody could think that they would
+    be shown: before the opening block is written, or the request published."""
+
+    channel: Channel
+    kept: Kept
+    is_taken: bool = False
 
 
 class Hub:
@@ -88,6 +99,29 @@ class Hub:
         channel.readers += 1
         return channel
 
+    def reserve(self, session_id: Token, message_id: Token | None, scope: Scope | None = None) -> Seat:
+        """A reader is coming, of all of the session or of one message. To be taken, or given back."""
+        seat = Seat(self.enter(session_id, scope), Kept(message_id))
+        seat.channel.keep(seat.kept)
+        return seat
+
+    def take(self, seat: Seat, reader: Reader) -> Channel:
+        """The reader is there. Its channel exists until `leave`."""
+        channel = seat.channel
+        if self._channels.get(channel.session_id) is not channel:
+            # Another epoch has begun meanwhile, and that channel is nobody's.
+            channel = self.enter(channel.session_id)
+            channel.keep(seat.kept)
+        seat.is_taken = True
+        reader.kept = seat.kept
+        return channel
+
+    def give_back(self, seat: Seat) -> None:
+        """Unless it was taken."""
+        if not seat.is_taken:
+            seat.channel.forget(seat.kept)
+            self.leave(seat.channel)
+
     def leave(self, channel: Channel) -> None:
         channel.readers -= 1
         if not channel.readers and self._channels.get(channel.session_id) is channel:
@@ -144,11 +178,13 @@ class Hub:
         if record.final is not None and (record.offset <= channel.last or not channel.live):
             self.deliveries.end(record, channel.readers)
 
-    def on_foreign(self, chunk: ResponseChunk) -> None:
-        """A chunk of somebody else's worker."""
+    def on_foreign(self, chunk: ResponseChunk) -> bool:
+        """A chunk of somebody else's worker. Whether it, or another one, may be kept for a reader."""
         channel = self._channels.get(chunk.session_id)
-        if channel is not None:
-            channel.on_foreign(chunk, time.monotonic())
+        if channel is None:
+            return False
+        channel.on_foreign(chunk, time.monotonic())
+        return channel.is_keeping
 
     def expect(self, session_id: Token, message_id: Token | None = None) -> None:
         """An answer is on its way in that session."""

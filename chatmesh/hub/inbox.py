@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 from chatmesh.broker import Connection, Listener, Msg, Vault
 from chatmesh.errors import ProtocolError
 from chatmesh.hub.hub import Hub
@@ -39,12 +41,15 @@ class _BatchInbox(Listener):
 
     async def on_message(self, message: Msg) -> None:
         try:
-            self._take(message)
+            if self._take(message):
+                # Nothing here waits, so no socket would take a byte while more comes: a reader is slow who had its chance.
+                await asyncio.sleep(0)
         except ProtocolError as error:
             metrics.dropped.labels("undecodable").inc()
             log.warning("hub.dropped", subject=message.subject, error=str(error))
 
-    def _take(self, message: Msg) -> None:
+    def _take(self, message: Msg) -> bool:
+        """Whether something is kept for a reader that no transcript holds."""
         head = message.headers or {}
         if headers.STREAM in head:
             # A stored message that somebody had the server deliver here: never by one of ours.
@@ -53,12 +58,14 @@ class _BatchInbox(Listener):
             if (sent_at := headers.sent_at(head)) is not None:
                 observe_lag(self._lag, sent_at)
             self._take_own(message)
-            return
+            return False
         self._vault.check_clear()
         batch = ChunkBatch.decode(message.data)
         self._check_session(message, batch.session_id)
+        is_kept = False
         for chunk in batch.chunks:
-            self._hub.on_foreign(chunk)
+            is_kept = self._hub.on_foreign(chunk) or is_kept
+        return is_kept
 
     def _take_own(self, message: Msg) -> None:
         traceparent = (message.headers or {}).get(headers.TRACEPARENT, "")
@@ -107,9 +114,10 @@ class BroadcastInbox(_BatchInbox):
     def subject(self) -> str:
         return subjects.BROADCAST_ALL
 
-    def _take(self, message: Msg) -> None:
-        if self._hub.channel(Token(subjects.third_token(message.subject))) is not None:
-            super()._take(message)
+    def _take(self, message: Msg) -> bool:
+        if self._hub.channel(Token(subjects.third_token(message.subject))) is None:
+            return False
+        return super()._take(message)
 
     def _check_session(self, message: Msg, session_id: Token) -> None:
         if session_id != subjects.third_token(message.subject):

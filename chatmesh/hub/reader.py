@@ -2,7 +2,7 @@
 
 A reader is *live* while the channel pushes to it, and *behind* while a task feeds it from the transcript: at the beginning,
 and again whenever it took its bytes too slowly. Its position goes with what was written, so nothing is
-skipped and nothing comes twice, whichever way a record comes.
+skipped and nothing comes twice, whichever way a record comes. What no transcript holds is kept for it while it is behind.
 
 Where callers are told apart, a reader gets nothing live before somebody has seen whose the session is: one who waits for it
 to begin, and everybody again when it was erased, since somebody else may begin it anew.
@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from chatmesh.broker import HeldClaim
+from chatmesh.hub.kept import Kept
 from chatmesh.hub.wires import Wire
 from chatmesh.protocol.callers import Caller
 from chatmesh.protocol.messages import ResponseChunk
@@ -37,6 +38,7 @@ class Reader:
         "is_finished",
         "is_further",
         "is_live",
+        "kept",
         "message_id",
         "offset",
         "on_stop",
@@ -71,6 +73,8 @@ class Reader:
         self.message_id = message_id
         self.is_live = False
         self.is_finished = False
+        self.kept: Kept | None = None
+        """There while it is not live; of its channel."""
         self.round: dict[Reader, None] | None = None
         """Those who are looked at together with it; of `Rounds`."""
         self.on_stop: Callable[[], None] = nobody
@@ -128,19 +132,38 @@ class Reader:
         elif not self.sink.is_closed and self.has_room:
             self._write(payload if self.wire.is_shared else self.wire.reset("gap", position))
 
-    def show(self, chunk: ResponseChunk, payload: bytes) -> None:
-        """A chunk that no transcript holds: whoever has no room for it has lost it."""
-        if self.message_id is not None and chunk.message_id != self.message_id:
-            return
+    def show(self, chunk: ResponseChunk, payload: bytes) -> bool:
+        """A chunk that no transcript holds. False: it has to be kept, until there is room for it or its caller is checked."""
+        if self.is_finished or (self.message_id is not None and chunk.message_id != self.message_id):
+            return True
         if not self.is_checked:
-            metrics.dropped.labels("unchecked").inc()
             self.is_asked = True
-            self._stop()
-            return
-        if not self.has_room:
-            metrics.dropped.labels("slow_reader").inc()
-            return
-        self._write(payload if self.wire.is_shared else self.wire.foreign(chunk))
+        if self.is_checked and self.has_room:
+            self._say(chunk, payload)
+            return True
+        self._stop()
+        return False
+
+    def show_kept(self) -> bool:
+        """What was kept, as far as there is room. True: that is all, and it may be live. One for whom too much came is cut: what
+        it lacks is nowhere, and an end would pass for the answer's."""
+        kept = self.kept
+        if kept is None:
+            return not self.is_finished
+        if kept.lost and not self.is_finished:
+            metrics.dropped.labels("slow_reader").inc(kept.lost)
+            self._write(None)
+        while kept and self.has_room and not self.is_finished:
+            if self.caller is not None and not kept.checked:
+                # The session may be another one's since it was checked: who is behind has not heard of an erasure yet.
+                self.is_asked = True
+                return False
+            self._say(kept.take(), None)
+        return not kept and not self.is_finished
+
+    def _say(self, chunk: ResponseChunk, payload: bytes | None) -> None:
+        is_ready = payload is not None and self.wire.is_shared
+        self._write(payload if is_ready else self.wire.foreign(chunk))
         if chunk.is_final and self.message_id is not None:
             self.finish()
 
@@ -151,9 +174,11 @@ class Reader:
         self.offset = self.index = self.seq = 0
         self._write(self.wire.reset(reason))
 
-    def pass_check(self) -> None:
-        """The session is its caller's, as far as it was read."""
+    def pass_check(self, kept: int) -> None:
+        """The session is its caller's, as far as it was read, and as what was kept goes: so many chunks by then."""
         self.is_checked, self.is_asked = True, False
+        if self.kept is not None:
+            self.kept.checked = kept
 
     def turn_away(self) -> None:
         """The session is somebody else's. Nothing says so: whoever comes back is told like any stranger."""
@@ -187,6 +212,8 @@ class Reader:
         self.offset, self.index, self.seq = record.offset, record.events, record.seq
         if record.resets_all and self.caller is not None:
             self.is_checked = False
+            if self.kept is not None:
+                self.kept.clear()  # of what was erased, and perhaps of somebody else's
         if record.final is not None:
             self._ended = (record.message_id, record.token)
 

@@ -65,17 +65,24 @@ class SeveralStreams:
             return await self._streams.come_back(request)
         scopes = [self._hub.scope(wish.session_id) for wish in wishes]
         places = Places([scope.text(start.position) for scope, start in zip(scopes, starts, strict=True)])
+        # Before anybody knows of the stream: nothing that comes to it is read again.
+        seats = [
+            self._hub.reserve(wish.session_id, None, scope)
+            for wish, scope in zip(wishes, scopes, strict=True)
+        ]
         sessions = [
-            (wish.session_id, Shared(wish.session_id, scope, places, number), start)
-            for number, (wish, scope, start) in enumerate(zip(wishes, scopes, starts, strict=True))
+            (seat, Shared(seat.channel.session_id, scope, places, number), start)
+            for number, (seat, scope, start) in enumerate(zip(seats, scopes, starts, strict=True))
         ]
         try:
             opening = sse.opening(str(places), retry_ms(), request.headers.get("User-Agent", ""))
             sink = await EventSink.open(request, opening, is_last=True)
-            stream = sink.move()
+            self._feeder.follow_several(sink.move(), caller, sessions)
         except ConnectionResetError:
             return empty_response(200)
-        self._feeder.follow_several(stream, caller, sessions)
+        finally:
+            for seat in seats:
+                self._hub.give_back(seat)
         raise Moved
 
     async def _start(self, caller: Caller, wish: Wish) -> Start:

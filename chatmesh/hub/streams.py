@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 from chatmesh.broker import Ownership, Transcript, Whose
 from chatmesh.errors import BrokerError, ProtocolError
 from chatmesh.hub.feeder import Feeder
 from chatmesh.hub.following import READ_SECONDS, Follower
-from chatmesh.hub.hub import Hub
+from chatmesh.hub.hub import Hub, Seat
 from chatmesh.hub.operations import GET_EVENTS
 from chatmesh.hub.resume import Start
 from chatmesh.hub.starts import Starts
@@ -35,6 +36,7 @@ from chatmesh.web import (
     empty_response,
     unknown_session,
 )
+from chatmesh.web.request import SEAT
 
 Left = Callable[[], Awaitable[None]]
 """What is done where a client leaves before the end of its answer; not where the pod leaves or cuts it."""
@@ -177,7 +179,7 @@ class EventStreams:
         """Every chunk of the answer, once it has ended. None: this pod leaves before that."""
         start = await self._past_resets(session_id, message_id)
         wire = Collected()
-        await self._read(NoSink(), wire, request[CALLER], session_id, message_id, start, left)
+        await self._read(request, NoSink(), wire, session_id, message_id, start, left)
         return wire.chunks if wire.is_whole else None
 
     async def _past_resets(self, session_id: Token, message_id: Token) -> Start:
@@ -192,6 +194,21 @@ class EventStreams:
         sink = await EventSink.open(request, sse.retry_only(retry_ms()), is_last=True)
         return sink.finish()
 
+    # --- a reader who is coming ------------------------------------------------------------------------------------
+
+    @contextmanager
+    def listen(self, request: Request, session_id: Token, message_id: Token | None) -> Iterator[None]:
+        """From now on foreign chunks are kept for the reader that this request will be: what is published behind the acceptance,
+        or the opening block, may be here before it. Costs no look at anything."""
+        if SEAT in request:
+            yield
+            return
+        request[SEAT] = seat = self._hub.reserve(session_id, message_id)
+        try:
+            yield
+        finally:
+            self._hub.give_back(seat)
+
     # --- the stream ------------------------------------------------------------------------------------------------
 
     async def _detach(
@@ -199,13 +216,15 @@ class EventStreams:
     ) -> Response:
         """A stream of native events, which may be silent for hours: it goes on without this request."""
         wire = Native(self._hub.scope(session_id))
-        try:
-            opening = wire.opening(start.position, request.headers.get("User-Agent", ""))
-            sink = await EventSink.open(request, opening, is_last=True)
-            stream = sink.move()
-        except ConnectionResetError:
-            return empty_response(200)
-        self._feeder.follow(stream, wire, request[CALLER], session_id, message_id, start)
+        with self.listen(request, session_id, message_id):
+            try:
+                opening = wire.opening(start.position, request.headers.get("User-Agent", ""))
+                sink = await EventSink.open(request, opening, is_last=True)
+                stream = sink.move()
+            except ConnectionResetError:
+                return empty_response(200)
+            caller, seat = request[CALLER], _seat(request)
+            self._feeder.follow(stream, wire, caller, session_id, message_id, start, seat)
         raise Moved
 
     async def _serve(
@@ -219,20 +238,21 @@ class EventStreams:
         left: Left | None = None,
     ) -> Response:
         """The answer to a POST: it ends with its message, and another request may follow on its connection."""
-        try:
-            sink = await EventSink.open(request, wire.opening(start.position), headers)
-        except ConnectionResetError:
-            if left is not None:
-                await left()
-            return empty_response(200)
-        await self._read(sink, wire, request[CALLER], session_id, message_id, start, left)
+        with self.listen(request, session_id, message_id):
+            try:
+                sink = await EventSink.open(request, wire.opening(start.position), headers)
+            except ConnectionResetError:
+                if left is not None:
+                    await left()
+                return empty_response(200)
+            await self._read(request, sink, wire, session_id, message_id, start, left)
         return sink.finish()
 
     async def _read(
         self,
+        request: Request,
         sink: Sink,
         wire: Wire,
-        caller: Caller,
         session_id: Token,
         message_id: Token,
         start: Start,
@@ -241,7 +261,14 @@ class EventStreams:
         """Until the reader is finished or gone, or its caller's time is over."""
         stopped = asyncio.Event()
         following = self._follower.enter(
-            sink, wire, caller, session_id, message_id, start, lambda _: stopped.set()
+            sink,
+            wire,
+            request[CALLER],
+            session_id,
+            message_id,
+            start,
+            lambda _: stopped.set(),
+            seat=_seat(request),
         )
         try:
             while not following.is_over:
@@ -253,6 +280,11 @@ class EventStreams:
             self._follower.leave(following)
             if left is not None and not following.reader.is_finished:
                 await left()
+
+
+def _seat(request: Request) -> Seat | None:
+    seat = request.get(SEAT)
+    return seat if isinstance(seat, Seat) else None
 
 
 def _ids(request: Request) -> tuple[Token, Token | None]:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 
 from chatmesh.broker import Ownership
 from chatmesh.errors import BrokerError, CapacityError, KeyMissingError, StorageFullError
@@ -23,7 +24,7 @@ from chatmesh.protocol.sealing import OVERHEAD_BYTES, DataKey
 from chatmesh.protocol.tokens import Token
 from chatmesh.telemetry import get_logger
 from chatmesh.telemetry.tracing import NO_TRACING, Kind, Span, Tracing, Value
-from chatmesh.web import Problem, unknown_session
+from chatmesh.web import Problem, Request, unknown_session
 
 log = get_logger("ingress")
 
@@ -31,10 +32,14 @@ REQUEST_MARGIN = 512 + OVERHEAD_BYTES
 """What the transcript's first record has around the request's text, and what sealing adds."""
 
 
+Listen = Callable[[Request, Token, Token], AbstractContextManager[None]]
+
+
 class Admission:
-    """`expect` tells the hub that an answer is on its way; `models` are the served ones (None: nobody knows yet);
-    `max_payload` is the broker's limit; `is_open`: new messages are taken; `is_connected`: as far as is known, the broker
-    is there. Where it is not, nobody has to wait for that answer."""
+    """`listen` has the hub keep what comes of a message that is read in the answer to its request: from before it is published,
+    since a worker may answer at once. `expect` tells the hub that an answer is on its way; `models` are the served ones (None:
+    nobody knows yet); `max_payload` is the broker's limit; `is_open`: new messages are taken; `is_connected`: as far as is
+    known, the broker is there. Where it is not, nobody has to wait for that answer."""
 
     def __init__(
         self,
@@ -45,6 +50,7 @@ class Admission:
         *,
         pod_id: Token,
         default_model: str,
+        listen: Listen,
         expect: Callable[[Token, Token], None],
         models: Callable[[], set[str] | None],
         max_payload: Callable[[], int],
@@ -58,6 +64,7 @@ class Admission:
         self._limits = limits
         self._pod_id = pod_id
         self._default_model = default_model
+        self.listen = listen
         self._expect = expect
         self._models = models
         self._max_payload = max_payload

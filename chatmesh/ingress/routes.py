@@ -11,7 +11,7 @@ from chatmesh.ingress.answers import MessageAccepted, MessageStopping, SessionEr
 from chatmesh.ingress.bodies import DEFAULT_PAGE, MAX_PAGE, PostMessage, parse_post
 from chatmesh.ingress.erasing import Erasing
 from chatmesh.ingress.history import History
-from chatmesh.ingress.intake import Known
+from chatmesh.ingress.intake import Accepted, Known
 from chatmesh.ingress.reading import IngressSettings, message_id_of, read_json, token_in, traceparent_of
 from chatmesh.ingress.stopping import Stopping
 from chatmesh.protocol.callers import Access
@@ -75,14 +75,13 @@ class Ingress:
         body, context = parse_post(await read_json(http, self._settings))
         identify(http, body.correlation_id or "")
         request, known = self._request(http, session_id, body, context)
-        accepted = await self._admission.admit(
-            request, caller=http[CALLER], known=known, traceparent=traceparent_of(http)
-        )
         message_id = request.message_id
-        identify(http, accepted.correlation_id)  # a repetition has that of the first one
         if accepts(http, "text/event-stream"):
             headers = {"X-Message-Id": message_id, "X-Session-Id": session_id}
-            return await self._inline(http, session_id, message_id, headers)
+            with self._admission.listen(http, session_id, message_id):
+                await self._admit(http, request, known)
+                return await self._inline(http, session_id, message_id, headers)
+        accepted = await self._admit(http, request, known)
         answer: MessageAccepted = {
             "message_id": message_id,
             "session_id": session_id,
@@ -132,6 +131,13 @@ class Ingress:
         return json_response(answer, status=202)
 
     # --- a message -------------------------------------------------------------------------------------------------
+
+    async def _admit(self, http: Request, request: WorkflowRequest, known: Known) -> Accepted:
+        accepted = await self._admission.admit(
+            request, caller=http[CALLER], known=known, traceparent=traceparent_of(http)
+        )
+        identify(http, accepted.correlation_id)  # a repetition has that of the first one
+        return accepted
 
     def _request(
         self, http: Request, session_id: Token, body: PostMessage, context: dict[str, object]

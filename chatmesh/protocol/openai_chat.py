@@ -61,7 +61,10 @@ class ChatStream:
         if isinstance(error, dict):
             body = error_body(str(error.get("message", "")), str(error.get("code", "")))
             return _event(body) + DONE
-        parts = [self._choice({}, finish_reason(chunk))]
+        # Ours are empty; somebody else's worker may say its last words in it.
+        delta = delta_of(chunk) if chunk.get("chunk") else {}
+        parts = [self._choice(delta, None)] if delta else []
+        parts.append(self._choice({}, finish_reason(chunk)))
         if self._has_usage:
             parts.append(_event(self._head | {"choices": [], "usage": usage(chunk, self._prompt_tokens)}))
         return b"".join([*parts, DONE])

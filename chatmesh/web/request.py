@@ -33,6 +33,9 @@ CALLER = web.RequestKey("caller", Caller)
 CROWDED = web.RequestKey("crowded", bool)
 """Its address has too many connections, and its route says so itself."""
 
+SEAT = web.RequestKey("seat", object)
+"""What the hub keeps for the reader that this request is going to be."""
+
 SET_COOKIE = web.RequestKey("set_cookie", str)
 """A cookie to be set by the answer, whatever kind it is."""
 

@@ -123,8 +123,14 @@ class ChatDoor:
         request, key, known = await self._request(http, data, body, raw)
         head: dict[str, str] = {caller.SESSION: request.session_id, "X-Message-Id": request.message_id}
         http[MORE_HEADERS] = head
-        await self._accept(http, request, key, known=known, traceparent=traceparent_of(http))
-        head.update(ACCEPTED)  # on the answer to a failure too, from here on
+        with self._admission.listen(http, request.session_id, request.message_id):
+            await self._accept(http, request, key, known=known, traceparent=traceparent_of(http))
+            head.update(ACCEPTED)  # on the answer to a failure too, from here on
+            return await self._answer(http, request, key, body, raw)
+
+    async def _answer(
+        self, http: Request, request: WorkflowRequest, key: Token, body: ChatRequest, raw: Mapping[str, Any]
+    ) -> Response:
         left = partial(self._stop, request, key) if self._cancels else None
         tokens = prompt_tokens(raw["messages"])
         if not body.stream:
@@ -132,6 +138,7 @@ class ChatDoor:
         encoder = ChatStream(
             _id(request), body.model, int(time.time()), has_usage=body.has_usage, prompt_tokens=tokens
         )
+        head = http[MORE_HEADERS]
         return await self._project(http, request.session_id, request.message_id, encoder, head, left)
 
     async def get_models(self, _http: Request) -> Response:

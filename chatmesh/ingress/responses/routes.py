@@ -103,7 +103,15 @@ class Responses:
         self._admission.check_open()
         data = await read_json(http, self._settings)
         body = validate(CreateResponse, decode(data, depth=MAX_DEPTH - DEEPER))
-        request, accepted = await self._accept(http, body, data)
+        request, known, repeat = await self._asked_for(http, body, data)
+        if body.background and not body.stream:
+            return await self._created(http, body, request, await self._admit(http, request, known, repeat))
+        with self._admission.listen(http, request.session_id, request.message_id):
+            return await self._created(http, body, request, await self._admit(http, request, known, repeat))
+
+    async def _created(
+        self, http: Request, body: CreateResponse, request: WorkflowRequest, accepted: Accepted
+    ) -> Response:
         session_id, message_id = request.session_id, request.message_id
         exchange = waiting(request)
         if accepted.is_duplicate:
@@ -186,16 +194,18 @@ class Responses:
 
     # --- a request -------------------------------------------------------------------------------------------------
 
-    async def _accept(
+    async def _asked_for(
         self, http: Request, body: CreateResponse, data: bytes
-    ) -> tuple[WorkflowRequest, Accepted]:
-        """Durable: under the id that the client gave it, or so that it is recognised when an SDK sends it again."""
-        key, traceparent = message_id_of(http.headers.get("Idempotency-Key") or None), traceparent_of(http)
+    ) -> tuple[WorkflowRequest, Known, Token | None]:
+        """The request, what of it may have been here before, and what stands for it when an SDK sends it again; none where the
+        client gave it an id."""
+        key = message_id_of(http.headers.get("Idempotency-Key") or None)
         if key is not None:
             session_id = await self._session(http, body) or _session_of(key, http[CALLER])
-            request = self._request(http, body, session_id, token(key, "Idempotency-Key"))
-            return request, await self._admission.admit(
-                request, caller=http[CALLER], known=Known.MESSAGE, traceparent=traceparent
+            return (
+                self._request(http, body, session_id, token(key, "Idempotency-Key")),
+                Known.MESSAGE,
+                None,
             )
         user_id, named = http[CALLER].user or body.user or "", http.headers.get(caller.SESSION)
         repeat = retry_key(PATH, http.headers, http[CALLER], user_id, named, data)
@@ -203,10 +213,16 @@ class Responses:
         given = await self._session(http, body) if first is None else None
         ids = first or (given or new_session_id(), new_message_id())
         known = Known.MESSAGE if first is not None else Known.SESSION if given is not None else Known.NOTHING
-        request = self._request(http, body, *ids)
-        return request, await self._repeats.admit(
-            request, repeat, caller=http[CALLER], known=known, traceparent=traceparent
-        )
+        return self._request(http, body, *ids), known, repeat
+
+    async def _admit(
+        self, http: Request, request: WorkflowRequest, known: Known, repeat: Token | None
+    ) -> Accepted:
+        """Durable: under the id that the client gave it, or so that it is recognised when an SDK sends it again."""
+        who, traceparent = http[CALLER], traceparent_of(http)
+        if repeat is None:
+            return await self._admission.admit(request, caller=who, known=known, traceparent=traceparent)
+        return await self._repeats.admit(request, repeat, caller=who, known=known, traceparent=traceparent)
 
     def _request(
         self, http: Request, body: CreateResponse, session_id: Token, message_id: Token
