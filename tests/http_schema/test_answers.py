@@ -26,6 +26,10 @@ STREAMING = {"Accept": "text/event-stream"}
 SLOW = {"message": "hi", "context": {"model": "count", "tokens_per_second": 1}}
 
 
+PATIENT = "heartbeat.interval_seconds=60"
+"""Reading the document takes seconds, in which the loop hears no heartbeat: nobody is dead for that."""
+
+
 class Asked:
     """A client that checks every answer against the document."""
 
@@ -95,9 +99,10 @@ MODEL = "/v1/models/{model}"
 
 async def test_answers_to_openais_clients_are_as_documented(broker: Broker) -> None:
     chat = {"model": "echo", "messages": [{"role": "user", "content": "one two"}]}
-    async with running(broker.url, models("refusing")) as mesh, client_of(mesh) as client:
-        await models_known(client)
+    settings = (models("refusing"), PATIENT)
+    async with running(broker.url, *settings) as mesh, client_of(mesh) as client:
         ask = Asked(schema_of(mesh), client)
+        await models_known(client)
         whole = await ask("POST", COMPLETIONS, 200, json=chat)
         assert whole.json()["choices"][0]["message"]["content"] == "one two"
         streamed = await ask("POST", COMPLETIONS, 200, json=chat | {"stream": True})

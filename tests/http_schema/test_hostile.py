@@ -53,9 +53,10 @@ BODIES = {
 
 
 async def test_hostile_bodies_are_refused_with_their_code(broker: Broker) -> None:
-    async with running(broker.url) as mesh, client_of(mesh) as client:
-        await models_known(client)
+    # Reading the document takes seconds, in which the loop hears no heartbeat: nobody is dead for that.
+    async with running(broker.url, "heartbeat.interval_seconds=60") as mesh, client_of(mesh) as client:
         operation = schema_of(mesh)["/v1/sessions/{session_id}/messages"]["POST"]
+        await models_known(client)
         for name, (status, code, body) in BODIES.items():
             for headers, sent in [({}, body), ({"Content-Encoding": "gzip"}, gzip.compress(body))]:
                 answer = await client.post(
