@@ -12,6 +12,7 @@ from nats.aio.client import Client
 from chatmesh.protocol.tokens import Token
 from chatmesh.workflow import StopListener, StopSweep
 from chatmesh.workflow.stops import RecentStops
+from tests.support import stored
 from tests.support.broker import Broker
 from tests.support.mesh import client_of, pod_and_client, running
 from tests.support.reading import events, post
@@ -147,7 +148,14 @@ async def _is_answered(client: httpx.AsyncClient, text: str) -> bool:
     return bool(row["content"] == text and row["finish_reason"] == "stop")
 
 
-async def test_an_id_of_an_erased_session_can_be_stopped_in_the_new_one(broker: Broker) -> None:
+async def test_an_id_of_an_erased_session_can_be_stopped_in_the_new_one(
+    broker: Broker, nats_client: Client
+) -> None:
+    async def erase(client: httpx.AsyncClient) -> None:
+        """Until it is carried out: who reads that id before may be told the end of what ran."""
+        assert (await client.delete("/v1/sessions/s")).status_code == 202
+        await eventually(lambda: _is_carried_out(nats_client))
+
     async with running(broker.url) as mesh, client_of(mesh) as client:
         for _ in range(3):
             async with events(client, "s", message_id="m1") as stream:
@@ -156,11 +164,15 @@ async def test_an_id_of_an_erased_session_can_be_stopped_in_the_new_one(broker: 
                 assert (await client.delete("/v1/sessions/s/messages/m1")).status_code == 202
                 reading = await stream.read_all()
             assert (reading.text, reading.finals[0]["metadata"]["finish_reason"]) == ("1 ", "cancelled")
-            assert (await client.delete("/v1/sessions/s")).status_code == 202
+            await erase(client)
             async with events(client, "s", message_id="m1") as stream:
                 assert (await post(client, "s", message_id="m1", **SILENT)).status_code == 202
                 await stream.read(1)
-            assert (await client.delete("/v1/sessions/s")).status_code == 202
+            await erase(client)
+
+
+async def _is_carried_out(client: Client) -> bool:
+    return not await stored.queued(client, "s")
 
 
 async def test_an_erasure_that_was_not_heard_ends_what_runs_once_it_is_looked_for(
