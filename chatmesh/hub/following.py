@@ -270,7 +270,7 @@ class Follower:
         of the session: of that its leader is asked, once it can hardly be a replica that is behind."""
         has_expired = reader.seq > channel.heard_seq
         if has_waited and not has_expired:
-            with suppress(BrokerError):
+            with suppress(BrokerError):  # not known then, so it is read again and asked again
                 has_expired = not await self._transcript.has_records(channel.session_id, seconds=READ_SECONDS)
         if has_expired:
             channel.outlive()

@@ -64,7 +64,7 @@ class Outgoing:
         if self.wire is not None:
             raw = self.wire.get_extra_info("socket") if self.is_unframed else None
             if raw is not None:
-                with suppress(OSError):
+                with suppress(OSError):  # the client has ended it already, and sees no end of ours
                     raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
             self.wire.abort()
 

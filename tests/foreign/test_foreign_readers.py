@@ -198,7 +198,7 @@ async def test_nothing_is_left_of_a_reader_who_was_refused_or_never_came(
             "/v1/sessions/s/messages", json={"message": "x", "context": {"model": "echo"}}, headers=headers
         )
         assert len(seen) == 2
-        await eventually(lambda: seen[0].channel("s") is None)  # type: ignore[arg-type]
+        await eventually(lambda: seen[0].channel("s") is None)  # type: ignore[arg-type] - any str will do
 
 
 # --- slow ----------------------------------------------------------------------------------------------------------------
