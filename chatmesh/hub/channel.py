@@ -34,7 +34,8 @@ class Channel:
     a look at the clock, as long as the channel `is_waiting`.
 
     `heard` is the offset that whoever attaches has to have read. It is doubtful (`is_doubtful`) until a reader was served
-    so far, since a live record behind a hole may be nobody's. What was claimed up to `floor`, a stream sequence, is erased.
+    so far, since a live record behind a hole may be nobody's. What was claimed up to `floor`, a stream sequence, is erased;
+    what was accepted before `erased`, a place in the work queue, was erased while somebody was here.
     """
 
     __slots__ = (
@@ -44,6 +45,7 @@ class Channel:
         "_keeping",
         "_mend",
         "_watch",
+        "erased",
         "floor",
         "heard",
         "heard_seq",
@@ -76,6 +78,7 @@ class Channel:
         self.last = 0
         self.last_seq = 0
         self.floor = 0
+        self.erased = 0
         self.heard = 0
         self.heard_seq = 0
         self.is_active = False
@@ -118,8 +121,11 @@ class Channel:
             self.is_unsure = True
 
     def attach(self, reader: Reader, read_to: int, read_seq: int) -> bool:
-        """Makes a reader live that has been fed through offset `read_to`. False: more was heard of meanwhile, so it has
-        to read on. Nothing may wait between that last read and this call."""
+        """Makes a reader live that has been fed through offset `read_to`, or ends it where its message was erased meanwhile.
+        False: more was heard of meanwhile, so it has to read on. Nothing may wait between that last read and this call."""
+        if self._is_void(reader):
+            reader.void(self.session_id)
+            return True
         if read_to < self.heard:
             return False
         if not self.live:
@@ -143,6 +149,10 @@ class Channel:
         reader.is_live = False
         self.live.discard(reader)
         self._end_keeping(reader)
+
+    def _is_void(self, reader: Reader) -> bool:
+        """Whether the one message that it reads was erased with the session: nobody will answer it."""
+        return reader.message_id is not None and reader.since < self.erased
 
     # --- foreign chunks for those who are not live -------------------------------------------------------------------
 
@@ -178,6 +188,8 @@ class Channel:
 
     def on_record(self, record: Record, now: float) -> None:
         """A stored record, live or read by the mender, in any order and any number of times."""
+        if record.resets_all:
+            self.erased = max(self.erased, record.queue_seq)
         if not self.live and record.offset > self.heard:
             self.heard, self.heard_seq, self.is_doubtful = record.offset, record.seq, True
         if not self.live:
@@ -209,11 +221,13 @@ class Channel:
         self.expect(now)
 
     def jump(self, record: Record, now: float) -> None:
-        """The transcript itself goes on at `record`: what lies before is gone for good (expired, unreadable)."""
-        position = Position(record.offset, 0, record.seq)
-        payload = sse.reset("gap", position=self.scope.text(position))
-        for reader in self.live:
-            reader.lose(payload, position)
+        """The transcript itself goes on at `record`: what lies before is gone for good (expired, unreadable, or erased, which
+        `record` says itself)."""
+        if not record.resets_all:
+            position = Position(record.offset, 0, record.seq)
+            payload = sse.reset("gap", position=self.scope.text(position))
+            for reader in self.live:
+                reader.lose(payload, position)
         self.last = record.offset - 1
         self.on_record(record, now)
 
@@ -306,6 +320,8 @@ class Channel:
                 reader.skip(record)
             return
         for reader in list(self.live):
+            if record.resets_all and self._is_void(reader):
+                reader.void(self.session_id)
             reader.push(record, payload)
             if not reader.is_live:
                 self._let_go(reader)

@@ -121,6 +121,7 @@ class Follower:
         )
         if seat is None or seat.is_taken:
             seat = hub.reserve(session_id, message_id, wire.scope if isinstance(wire, Native) else None)
+        reader.since = seat.queue_seq or (start.erasure.queue_seq if start.erasure is not None else 0)
         channel = hub.take(seat, reader)
         following = Following(channel, reader, start, on_stop)
         following.expiry = at_expiry(caller, lambda: reader.leave("token_expired"))

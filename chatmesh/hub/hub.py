@@ -34,11 +34,13 @@ class HubSettings:
 @dataclass(slots=True)
 class Seat:
     """For a reader who is coming. Foreign chunks are kept for it, so it is reserved before anybody could think that they would
-    be shown: before the opening block is written, or the request published."""
+    be shown: before the opening block is written, or the request published. `queue_seq`: where its message stands in the
+    work queue, where that is known."""
 
     channel: Channel
     kept: Kept
     is_taken: bool = False
+    queue_seq: int = 0
 
 
 class Hub:

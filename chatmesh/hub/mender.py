@@ -75,7 +75,10 @@ class Mender(Actor[Channel]):
                 if channel.is_begun_anew(record):
                     channel.begin_anew(record, now)
                 elif record.offset > channel.last + 1:
-                    log.error("hub.gap_in_transcript", session_id=channel.session_id, offset=record.offset)
+                    if not record.resets_all:
+                        log.error(
+                            "hub.gap_in_transcript", session_id=channel.session_id, offset=record.offset
+                        )
                     channel.jump(record, now)
                 else:
                     if record.offset == channel.last + 1:

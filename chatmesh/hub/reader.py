@@ -10,6 +10,7 @@ to begin, and everybody again when it was erased, since somebody else may begin 
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 
 from chatmesh.broker import HeldClaim
@@ -19,17 +20,20 @@ from chatmesh.protocol.callers import Caller
 from chatmesh.protocol.messages import ResponseChunk
 from chatmesh.protocol.positions import Position
 from chatmesh.protocol.records import Record
+from chatmesh.protocol.timestamps import iso
 from chatmesh.protocol.tokens import Token
 from chatmesh.telemetry import metrics
 from chatmesh.web import Sink
 
 
 class Reader:
-    """`message_id` narrows it to one message; it is finished then with that message's final chunk. `caller`: who reads, where
-    callers are told apart."""
+    """`message_id` narrows it to one message; it is finished then with that message's final chunk, or when that was erased
+    with its session (`since`: a place in the work queue; what was accepted in front of it is not what is waited for).
+    `caller`: who reads, where callers are told apart."""
 
     __slots__ = (
         "_ended",
+        "_last",
         "_max_buffer_bytes",
         "caller",
         "index",
@@ -44,6 +48,7 @@ class Reader:
         "on_stop",
         "round",
         "seq",
+        "since",
         "sink",
         "wire",
     )
@@ -71,6 +76,7 @@ class Reader:
         self.index = position.index
         self.seq = position.seq
         self.message_id = message_id
+        self.since = 0
         self.is_live = False
         self.is_finished = False
         self.kept: Kept | None = None
@@ -80,6 +86,7 @@ class Reader:
         self.on_stop: Callable[[], None] = nobody
         """Called whenever it is not live any more, or finished; from within a channel's loop, so it must only signal."""
         self._ended: tuple[Token, int] | None = None
+        self._last: Record | None = None
         self._max_buffer_bytes = max_buffer_bytes
 
     @property
@@ -186,6 +193,27 @@ class Reader:
             self.sink.abort()
         self.finish()
 
+    def void(self, session_id: Token) -> None:
+        """Its message was erased with its session before it had ended: what was shown is void, and it ends as one that was
+        stopped."""
+        if self.is_finished or self.message_id is None:
+            return
+        if self.wire.is_resumable:
+            self._write(self.wire.reset("session_erased", Position(self.offset, self.index, self.seq)))
+        last = self._last.chunks[-1] if self._last is not None and self._last.chunks else {}
+        shown = last.get("chunk_id")
+        end = ResponseChunk(
+            session_id,
+            self.message_id,
+            shown + 1 if isinstance(shown, int) else 0,
+            "",
+            is_final=True,
+            metadata={"finish_reason": "cancelled"},
+            timestamp=iso(time.time()),
+            correlation_id=str(last.get("correlation_id", "")),
+        )
+        self._say(end, None)
+
     def leave(self, reason: str = "leaving") -> None:
         """The pod goes, or the caller may not read any more. The last event stands behind whatever waits: an end without it
         would pass for the answer's. One who never takes it is cut, and so is one whose format has none."""
@@ -225,8 +253,10 @@ class Reader:
         return message_id == held.claim.message_id or token > held.token
 
     def _look_for_end(self, record: Record) -> None:
-        if self.message_id == record.message_id and record.final is not None:
-            self.finish()
+        if self.message_id == record.message_id:
+            self._last = record
+            if record.final is not None:
+                self.finish()
 
     def _stop(self) -> None:
         self.is_live = False

@@ -7,7 +7,7 @@ from enum import Enum
 
 from chatmesh.broker import HeldClaim
 from chatmesh.protocol.positions import Position
-from chatmesh.protocol.records import Record
+from chatmesh.protocol.records import Erasure, Record
 
 
 class Verdict(Enum):
@@ -23,17 +23,22 @@ class Verdict(Enum):
 @dataclass(frozen=True, slots=True)
 class Start:
     """Where a stream begins: the position that its reader has, and the sequence to read from. `is_claimed`: the
-    position came from the client, and has to be judged. `reset`: it is known already that it can't be used. `floor`:
-    records under claims up to this sequence were erased. `claim`: the session's last one, whose answer may go on.
+    position came from the client, and has to be judged. `reset`: it is known already that it can't be used. `erasure`:
+    what was erased of the session by then. `claim`: the session's last one, whose answer may go on.
     `resets`: how often the answer was begun anew before."""
 
     position: Position
     read_seq: int
     is_claimed: bool = False
     reset: str | None = None
-    floor: int = 0
+    erasure: Erasure | None = None
     claim: HeldClaim | None = None
     resets: int = 0
+
+    @property
+    def floor(self) -> int:
+        """Records under claims up to this sequence were erased."""
+        return self.erasure.seq if self.erasure is not None else 0
 
 
 def judge(position: Position, first: Record | None, *, is_filtered: bool) -> Verdict:

@@ -27,7 +27,7 @@ class Starts:
         if text:
             return await self._from_position(session_id, message_id, text, session)
         if from_start:
-            return Start(START, 1, floor=session.floor, claim=session.claim)
+            return Start(START, 1, erasure=session.erasure, claim=session.claim)
         if message_id is not None:
             return await self.of_message(session_id, message_id)
         return await self._from_the_unfinished(session_id, session)
@@ -38,7 +38,7 @@ class Starts:
         epoch = await self._transcript.epoch(session_id, seconds=READ_SECONDS)
         position = Scope(epoch, session_id).read(text)
         if position is None or (position.offset > 0 and position.seq < session.floor):
-            return Start(START, 1, reset="position_unknown", floor=session.floor, claim=session.claim)
+            return Start(START, 1, reset="position_unknown", erasure=session.erasure, claim=session.claim)
         if message_id is not None:
             last = await self._transcript.last_record(session_id, message_id, seconds=READ_SECONDS)
             if last is not None and last.final is not None:
@@ -47,7 +47,7 @@ class Starts:
                     return None
         read_seq = max(1, position.seq)
         claim = session.claim if await self._is_open(session_id, session.claim) else None
-        return Start(position, read_seq, is_claimed=True, floor=session.floor, claim=claim)
+        return Start(position, read_seq, is_claimed=True, erasure=session.erasure, claim=claim)
 
     async def _is_open(self, session_id: Token, held: HeldClaim | None) -> bool:
         """Whether the claimed answer goes on, as far as is stored: its end may lie before the reader's position."""
@@ -86,20 +86,19 @@ class Starts:
         """Without a position: the unfinished answer from its beginning, or what comes next."""
         held = session.claim
         if held is None:
-            return Start(START, 1, floor=session.floor)
+            return Start(START, 1, erasure=session.erasure)
         last = await self._transcript.last_record(session_id, held.claim.message_id, seconds=READ_SECONDS)
         if last is not None and last.final is not None:
             # From the last one that is there: from behind it the server would look for the next through everything since.
-            return Start(Position(last.offset, last.events, last.seq), last.seq, floor=session.floor)
-        return Start(_before(held), held.first, floor=session.floor, claim=held)
+            return Start(Position(last.offset, last.events, last.seq), last.seq, erasure=session.erasure)
+        return Start(_before(held), held.first, erasure=session.erasure, claim=held)
 
 
 def _begin(state: MessageState) -> Start:
     """Before the message's first record. One that has not begun will lie behind the last claim."""
-    floor = state.erasure.seq if state.erasure is not None else 0
     if state.claim is None or state.record is not None:
-        return Start(START, 1, floor=floor)
-    return Start(_before(state.claim), state.claim.first, floor=floor, claim=state.claim)
+        return Start(START, 1, erasure=state.erasure)
+    return Start(_before(state.claim), state.claim.first, erasure=state.erasure, claim=state.claim)
 
 
 def _before(held: HeldClaim) -> Position:

@@ -129,7 +129,7 @@ class EventStreams:
             raise unknown_session()
         if whose is Whose.NOBODYS:
             # Waits for it to begin.
-            return Start(START, 1, floor=start.floor if start is not None else 0)
+            return Start(START, 1, erasure=start.erasure if start is not None else None)
         return start
 
     async def _has_begun(self, session_id: Token) -> bool:
@@ -197,15 +197,15 @@ class EventStreams:
     # --- a reader who is coming ------------------------------------------------------------------------------------
 
     @contextmanager
-    def listen(self, request: Request, session_id: Token, message_id: Token | None) -> Iterator[None]:
+    def listen(self, request: Request, session_id: Token, message_id: Token | None) -> Iterator[Seat]:
         """From now on foreign chunks are kept for the reader that this request will be: what is published behind the acceptance,
         or the opening block, may be here before it. Costs no look at anything."""
-        if SEAT in request:
-            yield
+        if (reserved := _seat(request)) is not None:
+            yield reserved
             return
         request[SEAT] = seat = self._hub.reserve(session_id, message_id)
         try:
-            yield
+            yield seat
         finally:
             self._hub.give_back(seat)
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager
+from typing import Protocol
 
 from chatmesh.broker import Ownership
 from chatmesh.errors import BrokerError, CapacityError, KeyMissingError, StorageFullError
@@ -32,7 +33,13 @@ REQUEST_MARGIN = 512 + OVERHEAD_BYTES
 """What the transcript's first record has around the request's text, and what sealing adds."""
 
 
-Listen = Callable[[Request, Token, Token], AbstractContextManager[None]]
+class Coming(Protocol):
+    """A reader who comes with a message: `queue_seq` is where that stands in the work queue, once it is accepted."""
+
+    queue_seq: int
+
+
+Listen = Callable[[Request, Token, Token], AbstractContextManager[Coming]]
 
 
 class Admission:

@@ -69,8 +69,9 @@ class Erasing:
         request = WorkflowRequest(erase_id, session_id, "", "", {}, now, erase_id)
         ack = await self._queue.submit_erase(session_id, erase_id, request.encode(), seconds=STORE_SECONDS)
         try:
-            await self._transcript.mark_erased(session_id, erase_id, ack.seq, now, seconds=STORE_SECONDS)
+            # Before the mark: whoever claims behind that has heard that there is nothing to be answered.
             await self._stopping.store_erasing(session_id, erase_id, ack.seq)
+            await self._transcript.mark_erased(session_id, erase_id, ack.seq, now, seconds=STORE_SECONDS)
             if card is not None:
                 # Behind the mark: whoever begins the session now sees nothing of what was.
                 await self._ownership.forget(session_id, card)

@@ -56,11 +56,13 @@ class IntakeSettings:
 @dataclass(frozen=True, slots=True)
 class Accepted:
     """The message is durable. `is_duplicate`: it was before; `correlation_id` is the first one's then. `interrupts`: what is
-    older in the session is to be stopped."""
+    older in the session is to be stopped. `queue_seq`: where it stands in the work queue; 0 where a worker has it from there
+    already."""
 
     is_duplicate: bool
     correlation_id: str
     interrupts: bool = False
+    queue_seq: int = 0
 
 
 class Intake:
@@ -118,7 +120,9 @@ class Intake:
                 accepted = await self._accept_busy(request, key, traceparent)
             else:
                 accepted = (
-                    await self._recognise(request, key, traceparent) if ack.duplicate else self._took(request)
+                    await self._recognise(request, key, traceparent)
+                    if ack.duplicate
+                    else self._took(request, ack.seq)
                 )
             if key is not None and not accepted.is_duplicate:
                 await self._check_kept(key)
@@ -173,7 +177,7 @@ class Intake:
         )
         if ack.duplicate:
             return await self._recognise(request, key, traceparent)
-        return self._took(request, interrupts=on_busy == "interrupt")
+        return self._took(request, ack.seq, interrupts=on_busy == "interrupt")
 
     async def _state(self, request: WorkflowRequest) -> MessageState:
         return await self._transcript.state(request.session_id, request.message_id, seconds=READ_SECONDS)
@@ -196,7 +200,7 @@ class Intake:
         if (answered := await self._answered(request, await self._state(request))) is not None:
             return answered
         # It was erased with its session, so this is a new message, though JetStream still remembers the id.
-        await self._queue.submit(
+        ack = await self._queue.submit(
             request,
             key=key,
             only_if_free=False,
@@ -204,7 +208,7 @@ class Intake:
             again=True,
             traceparent=traceparent,
         )
-        return self._took(request)
+        return self._took(request, ack.seq)
 
     async def _queued(self, request: WorkflowRequest) -> list[Queued]:
         return await self._queue.queued(
@@ -214,10 +218,12 @@ class Intake:
     def _same_of(self, request: WorkflowRequest, queued: Sequence[Queued]) -> Accepted | None:
         for entry in queued:
             if entry.request.message_id == request.message_id:
-                return self._same(request, entry.request.digest(), entry.request.correlation_id)
+                return self._same(request, entry.request.digest(), entry.request.correlation_id, entry.seq)
         return None
 
-    def _same(self, request: WorkflowRequest, digest: str, correlation_id: str) -> Accepted:
+    def _same(
+        self, request: WorkflowRequest, digest: str, correlation_id: str, queue_seq: int = 0
+    ) -> Accepted:
         if request.digest() != digest:
             raise Problem(
                 422,
@@ -226,11 +232,11 @@ class Intake:
                 more={"message_id": request.message_id},
             )
         metrics.requests_duplicate.inc()
-        return Accepted(True, correlation_id or request.correlation_id)
+        return Accepted(True, correlation_id or request.correlation_id, queue_seq=queue_seq)
 
-    def _took(self, request: WorkflowRequest, *, interrupts: bool = False) -> Accepted:
+    def _took(self, request: WorkflowRequest, queue_seq: int, *, interrupts: bool = False) -> Accepted:
         metrics.requests_accepted.inc()
-        return Accepted(False, request.correlation_id, interrupts)
+        return Accepted(False, request.correlation_id, interrupts, queue_seq)
 
 
 def _refused(error: Exception, request: WorkflowRequest) -> Problem:

@@ -78,8 +78,8 @@ class Ingress:
         message_id = request.message_id
         if accepts(http, "text/event-stream"):
             headers = {"X-Message-Id": message_id, "X-Session-Id": session_id}
-            with self._admission.listen(http, session_id, message_id):
-                await self._admit(http, request, known)
+            with self._admission.listen(http, session_id, message_id) as coming:
+                coming.queue_seq = (await self._admit(http, request, known)).queue_seq
                 return await self._inline(http, session_id, message_id, headers)
         accepted = await self._admit(http, request, known)
         answer: MessageAccepted = {

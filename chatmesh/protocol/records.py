@@ -205,7 +205,7 @@ def asked(request: WorkflowRequest) -> dict[str, Any]:
 @dataclass(frozen=True, slots=True)
 class RecordHead:
     """Everything of a record but its chunks. `reset` is the reason for which the shown text is to be dropped: of this
-    message, or (`resets_all`) of the whole session."""
+    message, or (`resets_all`) of the whole session, up to what was accepted at `queue_seq` of the work queue."""
 
     session_id: Token
     message_id: Token
@@ -215,6 +215,7 @@ class RecordHead:
     request: dict[str, Any] | None = None
     reset: str | None = None
     resets_all: bool = False
+    queue_seq: int = 0
     traceparent: str = ""
     """Of the message's trace; it travels in a header, not in the body."""
     key: DataKey | None = None
@@ -237,6 +238,8 @@ class RecordHead:
         if self.reset is not None:
             head["reset"] = self.reset
             head["resets_all"] = self.resets_all
+            if self.resets_all:
+                head["queue_seq"] = self.queue_seq
         body = join(orjson.dumps(head)[:-1], chunks)
         if self.key is None:
             return body
@@ -259,6 +262,7 @@ class Record:
     request: dict[str, Any] | None = None
     reset: str | None = None
     resets_all: bool = False
+    queue_seq: int = 0
     events: int = field(init=False)
 
     def __post_init__(self) -> None:
@@ -294,6 +298,7 @@ class Record:
     def _parse(cls, body: Any, chunks: Chunks, seq: int | None) -> Record:
         try:
             reset = body.get("reset")
+            resets_all = body.get("resets_all") is True
             request = body.get("request")
             return cls(
                 session_id=token(body["session_id"], "session_id"),
@@ -305,7 +310,8 @@ class Record:
                 chunks=chunks,
                 request=request if isinstance(request, dict) else None,
                 reset=reset if isinstance(reset, str) else None,
-                resets_all=body.get("resets_all") is True,
+                resets_all=resets_all,
+                queue_seq=_whole(body, "queue_seq") if resets_all and "queue_seq" in body else 0,
             )
         except (AttributeError, KeyError, TypeError) as error:
             raise ProtocolError(f"not a record: {error!r}") from error

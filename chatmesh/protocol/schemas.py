@@ -74,6 +74,9 @@ _RECORD = {
 _RESET = {
     "reset": _told(TEXT, "The text shown so far is void, and why."),
     "resets_all": _told(FLAG, "Of the whole session, not of this message alone."),
+    "queue_seq": _told(
+        WHOLE, "Only of the whole session: what was accepted before that place in the work queue."
+    ),
 }
 
 BODIES: dict[str, Schema] = {

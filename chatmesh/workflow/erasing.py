@@ -16,9 +16,8 @@ from chatmesh.errors import BrokerError
 from chatmesh.protocol.messages import WorkflowRequest
 from chatmesh.protocol.records import RecordHead
 from chatmesh.protocol.timestamps import iso
-from chatmesh.protocol.tokens import Token
 from chatmesh.telemetry import get_logger
-from chatmesh.workflow.claims import CLAIM_SECONDS, READ_SECONDS, Claims
+from chatmesh.workflow.claims import CLAIM_SECONDS, READ_SECONDS, Claimed, Claims
 from chatmesh.workflow.ports import RoutesPort
 
 log = get_logger("workflow")
@@ -45,7 +44,7 @@ class Eraser:
         if claimed is None:
             return False
         if state.record is None:
-            await self._reset_readers(session_id, erase_id, claimed.token, claimed.told.offset)
+            await self._reset_readers(request, delivery.seq, claimed)
         for message_id in await transcript.messages_before(session_id, claimed.token, seconds=READ_SECONDS):
             if message_id != erase_id:
                 await transcript.bury(session_id, message_id, claimed.token, seconds=CLAIM_SECONDS)
@@ -53,9 +52,19 @@ class Eraser:
         log.info("workflow.erased", session_id=session_id)
         return True
 
-    async def _reset_readers(self, session_id: Token, erase_id: Token, token: int, offset: int) -> None:
-        """A record, so that a reader who is away gets it too."""
-        head = RecordHead(session_id, erase_id, offset + 1, 1, token, reset="session_erased", resets_all=True)
+    async def _reset_readers(self, request: WorkflowRequest, queue_seq: int, claimed: Claimed) -> None:
+        """A record, so that a reader who is away gets it too. In clear, since the session's key is destroyed."""
+        session_id, erase_id, token = request.session_id, request.message_id, claimed.token
+        head = RecordHead(
+            session_id,
+            erase_id,
+            claimed.told.offset + 1,
+            1,
+            token,
+            reset="session_erased",
+            resets_all=True,
+            queue_seq=queue_seq,
+        )
         stored: asyncio.Future[PubAck | BrokerError] = asyncio.get_running_loop().create_future()
         await self._broker.transcript.append(
             session_id, erase_id, token, 0, head.encode([]), stored.set_result, seconds=CLAIM_SECONDS

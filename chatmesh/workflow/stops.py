@@ -85,7 +85,7 @@ class StopListener(Listener):
         session_id, message_id = Token(parts[2]), Token(parts[4])
         running = self._generations.of(session_id)
         if queue_seq := Stop.decode(message.data).queue_seq:
-            # The session is being erased. What waits in front of that is dropped by its own turn, unseen.
+            # The session is being erased. What waits in front of that is dropped by its own turn.
             self._sweep.recent.note_erased(session_id, queue_seq)
             if running is not None and running.seq < queue_seq:
                 running.end(End.STOPPED)
@@ -231,8 +231,7 @@ class StopSweep(Service):
         to be looked at. `is_read`: its turn has looked already. `was_erased`: the session has had a life before, of which
         the stop may be that was heard of a message of this id."""
         session_id = running.session_id
-        is_known = not was_erased and self.recent.knows(session_id, running.message_id)
-        if is_known or self.recent.knows_erased(session_id, running.seq):
+        if not was_erased and self.recent.knows(session_id, running.message_id):
             running.end(End.STOPPED)
             return True
         return is_read and not was_erased and self.recent.is_certain

@@ -121,8 +121,7 @@ class Turns:
                 return Outcome.PARKED
             case Gone():
                 return Outcome.LOST
-        if state.erasure is not None and task.delivery.seq < state.erasure.queue_seq:
-            # Accepted before the session was erased: nobody waits for it any more.
+        if self._is_erased(task, state):
             return await self._ack(task)
         if headers.ERASE in task.delivery.headers:
             is_erased = await self._eraser.erase(task.delivery, request, state)
@@ -152,6 +151,8 @@ class Turns:
             )
             if state.record is not None and state.record.final is not None:
                 return await self._finish(task, state.record)
+        if self._is_erased(task, state):
+            return await self._ack(task)
         ended = await self._answers.answer(
             task,
             claimed,
@@ -160,6 +161,13 @@ class Turns:
             was_erased=state.erasure is not None,
         )
         return Outcome.HANDED_OVER if ended is End.LEAVING else await self._ack(task)
+
+    def _is_erased(self, task: Task, state: MessageState) -> bool:
+        """Whether it was accepted before its session was erased. Then nothing is written, since under a claim from behind the
+        mark it would be of the new session: the erasure, which stands behind it in the queue, tells whoever waits. It is
+        stopped before it is marked, so where the mark came between our reads and our claim the stop was heard."""
+        was_marked = state.erasure is not None and task.delivery.seq < state.erasure.queue_seq
+        return was_marked or self._stops.recent.knows_erased(task.request.session_id, task.delivery.seq)
 
     async def _head(self, task: Task) -> int | None:
         """The oldest request of the session. JetStream took one that says so only while nothing of its session was there, so

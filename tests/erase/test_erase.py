@@ -12,7 +12,6 @@ from nats.aio.client import Client
 from chatmesh.protocol.tokens import Token
 from chatmesh.workflow import StopListener, StopSweep
 from chatmesh.workflow.stops import RecentStops
-from tests.support import stored
 from tests.support.broker import Broker
 from tests.support.mesh import client_of, pod_and_client, running
 from tests.support.reading import events, post
@@ -137,25 +136,12 @@ async def test_an_id_that_ran_or_waited_when_its_session_was_erased_is_answered_
             for text in ("at once", "later"):
                 assert (await erasing.delete("/v1/sessions/s")).status_code == 202
                 await answer(accepting, "s", "m1", text)
-                # Its reader was there before the erasure was carried out, so it may have been told the end of what ran.
-                await eventually(lambda text=text: _is_answered(client, text))
+                row = (await client.get("/v1/sessions/s/messages/m1")).json()
+                assert (row["content"], row["finish_reason"]) == (text, "stop")
             assert (await client.delete("/v1/sessions/s")).status_code == 202
 
 
-async def _is_answered(client: httpx.AsyncClient, text: str) -> bool:
-    row = (await client.get("/v1/sessions/s/messages/m1")).json()
-    assert row["finish_reason"] in (None, "stop"), "the stop of the erasure has hit it"
-    return bool(row["content"] == text and row["finish_reason"] == "stop")
-
-
-async def test_an_id_of_an_erased_session_can_be_stopped_in_the_new_one(
-    broker: Broker, nats_client: Client
-) -> None:
-    async def erase(client: httpx.AsyncClient) -> None:
-        """Until it is carried out: who reads that id before may be told the end of what ran."""
-        assert (await client.delete("/v1/sessions/s")).status_code == 202
-        await eventually(lambda: _is_carried_out(nats_client))
-
+async def test_an_id_of_an_erased_session_can_be_stopped_in_the_new_one(broker: Broker) -> None:
     async with running(broker.url) as mesh, client_of(mesh) as client:
         for _ in range(3):
             async with events(client, "s", message_id="m1") as stream:
@@ -164,15 +150,11 @@ async def test_an_id_of_an_erased_session_can_be_stopped_in_the_new_one(
                 assert (await client.delete("/v1/sessions/s/messages/m1")).status_code == 202
                 reading = await stream.read_all()
             assert (reading.text, reading.finals[0]["metadata"]["finish_reason"]) == ("1 ", "cancelled")
-            await erase(client)
+            assert (await client.delete("/v1/sessions/s")).status_code == 202
             async with events(client, "s", message_id="m1") as stream:
                 assert (await post(client, "s", message_id="m1", **SILENT)).status_code == 202
                 await stream.read(1)
-            await erase(client)
-
-
-async def _is_carried_out(client: Client) -> bool:
-    return not await stored.queued(client, "s")
+            assert (await client.delete("/v1/sessions/s")).status_code == 202
 
 
 async def test_an_erasure_that_was_not_heard_ends_what_runs_once_it_is_looked_for(
@@ -196,8 +178,14 @@ async def test_an_erasure_that_was_not_heard_ends_what_runs_once_it_is_looked_fo
             await stream.read(1)
         assert (await client.delete("/v1/sessions/s")).status_code == 202
         sweeps[0].wake()
+        # Its reader may be shown the end of what ran, since nobody heard that there was nothing to be answered.
         await answer(client, "s", "m1", "after")
-        await eventually(lambda: _is_answered(client, "after"))
+
+        async def is_answered() -> bool:
+            row = (await client.get("/v1/sessions/s/messages/m1")).json()
+            return bool((row["content"], row["finish_reason"]) == ("after", "stop"))
+
+        await eventually(is_answered)
 
 
 def test_an_erasure_that_was_heard_ends_what_was_accepted_before_it_and_nothing_else() -> None:

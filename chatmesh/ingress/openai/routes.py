@@ -12,7 +12,7 @@ from functools import partial
 from typing import Any, Protocol
 
 from chatmesh.ingress.admission import Admission
-from chatmesh.ingress.intake import Known
+from chatmesh.ingress.intake import Accepted, Known
 from chatmesh.ingress.openai import caller, operations
 from chatmesh.ingress.openai.answers import Model, ModelList
 from chatmesh.ingress.openai.bodies import ChatRequest, parse_chat
@@ -123,8 +123,10 @@ class ChatDoor:
         request, key, known = await self._request(http, data, body, raw)
         head: dict[str, str] = {caller.SESSION: request.session_id, "X-Message-Id": request.message_id}
         http[MORE_HEADERS] = head
-        with self._admission.listen(http, request.session_id, request.message_id):
-            await self._accept(http, request, key, known=known, traceparent=traceparent_of(http))
+        with self._admission.listen(http, request.session_id, request.message_id) as coming:
+            trace = traceparent_of(http)
+            accepted = await self._accept(http, request, key, known=known, traceparent=trace)
+            coming.queue_seq = accepted.queue_seq
             head.update(ACCEPTED)  # on the answer to a failure too, from here on
             return await self._answer(http, request, key, body, raw)
 
@@ -184,10 +186,12 @@ class ChatDoor:
 
     async def _accept(
         self, http: Request, request: WorkflowRequest, key: Token, *, known: Known, traceparent: str
-    ) -> None:
+    ) -> Accepted:
         """Returns once the message is durable, and would be recognised."""
         try:
-            await self._repeats.admit(request, key, caller=http[CALLER], known=known, traceparent=traceparent)
+            return await self._repeats.admit(
+                request, key, caller=http[CALLER], known=known, traceparent=traceparent
+            )
         except asyncio.CancelledError:
             # The client is gone; what was sent may be stored all the same.
             if self._cancels:

@@ -106,8 +106,10 @@ class Responses:
         request, known, repeat = await self._asked_for(http, body, data)
         if body.background and not body.stream:
             return await self._created(http, body, request, await self._admit(http, request, known, repeat))
-        with self._admission.listen(http, request.session_id, request.message_id):
-            return await self._created(http, body, request, await self._admit(http, request, known, repeat))
+        with self._admission.listen(http, request.session_id, request.message_id) as coming:
+            accepted = await self._admit(http, request, known, repeat)
+            coming.queue_seq = accepted.queue_seq
+            return await self._created(http, body, request, accepted)
 
     async def _created(
         self, http: Request, body: CreateResponse, request: WorkflowRequest, accepted: Accepted

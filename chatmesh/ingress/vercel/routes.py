@@ -87,13 +87,14 @@ class VercelChat:
             timestamp=iso(time.time()),
             correlation_id=http[REQUEST_ID],
         )
-        with self._admission.listen(http, request.session_id, request.message_id):
-            await self._admission.admit(
+        with self._admission.listen(http, request.session_id, request.message_id) as coming:
+            accepted = await self._admission.admit(
                 request,
                 caller=http[CALLER],
                 known=Known.MESSAGE if understood.message_id is not None else Known.SESSION,
                 traceparent=traceparent_of(http),
             )
+            coming.queue_seq = accepted.queue_seq
             return await self._stream(http, request.session_id, request.message_id)
 
     async def resume(self, http: Request) -> Response:
