@@ -32,6 +32,7 @@ from chatmesh.hub import (
 )
 from chatmesh.hub.channel import Channel
 from chatmesh.hub.deliveries import Deliveries
+from chatmesh.hub.erased import Erased
 from chatmesh.hub.leaving import leave
 from chatmesh.ingress import (
     Admission,
@@ -79,7 +80,12 @@ def pod_tree(process: Process, feller: Feller | None = None) -> tuple[list[Child
     hub = Hub(broker.transcript, hub_settings, mending, Deliveries(process.tracing))
     holdings.on_told(hub.mend_all, late=hub.look)
     follower = Follower(
-        hub, broker.transcript, broker.ownership, hold=holdings.hold, release=holdings.release
+        hub,
+        broker.transcript,
+        broker.ownership,
+        Erased(broker.queue, broker.transcript),
+        hold=holdings.hold,
+        release=holdings.release,
     )
     feeder = Feeder(follower)
     streams = EventStreams(

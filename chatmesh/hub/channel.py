@@ -121,12 +121,9 @@ class Channel:
             self.is_unsure = True
 
     def attach(self, reader: Reader, read_to: int, read_seq: int) -> bool:
-        """Makes a reader live that has been fed through offset `read_to`, or ends it where its message was erased meanwhile.
-        False: more was heard of meanwhile, so it has to read on. Nothing may wait between that last read and this call."""
-        if self._is_void(reader):
-            reader.void(self.session_id)
-            return True
-        if read_to < self.heard:
+        """Makes a reader live that has been fed through offset `read_to`. False: more was heard of meanwhile, so it has
+        to read on. Nothing may wait between that last read and this call."""
+        if read_to < self.heard or self.is_in_doubt(reader):
             return False
         if not self.live:
             self.last, self.last_seq = read_to, read_seq
@@ -150,8 +147,8 @@ class Channel:
         self.live.discard(reader)
         self._end_keeping(reader)
 
-    def _is_void(self, reader: Reader) -> bool:
-        """Whether the one message that it reads was erased with the session: nobody will answer it."""
+    def is_in_doubt(self, reader: Reader) -> bool:
+        """Whether the one message that it reads may have been erased with the session."""
         return reader.message_id is not None and reader.since < self.erased
 
     # --- foreign chunks for those who are not live -------------------------------------------------------------------
@@ -320,9 +317,9 @@ class Channel:
                 reader.skip(record)
             return
         for reader in list(self.live):
-            if record.resets_all and self._is_void(reader):
-                reader.void(self.session_id)
             reader.push(record, payload)
+            if record.resets_all and self.is_in_doubt(reader):
+                reader.step_back()
             if not reader.is_live:
                 self._let_go(reader)
         metrics.chunks_delivered.inc(len(record.chunks) * len(self.live))

@@ -11,9 +11,10 @@ import time
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 
-from chatmesh.broker import Ownership, Records, Transcript
+from chatmesh.broker import HeldClaim, Ownership, Records, Transcript
 from chatmesh.errors import BrokerError
 from chatmesh.hub.channel import Channel
+from chatmesh.hub.erased import Erased
 from chatmesh.hub.hub import Hub, Seat
 from chatmesh.hub.reader import Reader, nobody
 from chatmesh.hub.resume import Start, Verdict, is_end, judge
@@ -42,7 +43,8 @@ Release = Callable[[Token], None]
 
 
 class Following:
-    """One reader on its way. `seq`: where the transcript is read on from. `start` is there until it has begun; `task`: what
+    """One reader on its way. `seq`: where the transcript is read on from. `is_placed`: it is known where its message stands in
+    the queue. `start` is there until it has begun; `task`: what
     reads for it just now, where it has no handler; `turn`: of the readers of one connection, one reads at a time."""
 
     __slots__ = (
@@ -51,6 +53,7 @@ class Following:
         "channel",
         "expiry",
         "is_ended",
+        "is_placed",
         "reader",
         "seq",
         "start",
@@ -70,6 +73,7 @@ class Following:
         self.task: asyncio.Task[None] | None = None
         self.turn: asyncio.Lock | None = None
         self.is_ended = False
+        self.is_placed = False
         self._on_stop = on_stop
 
     @property
@@ -85,11 +89,19 @@ class Follower:
     """What every way takes. `hold` and `release` tell the registry."""
 
     def __init__(
-        self, hub: Hub, transcript: Transcript, ownership: Ownership, *, hold: Hold, release: Release
+        self,
+        hub: Hub,
+        transcript: Transcript,
+        ownership: Ownership,
+        erased: Erased,
+        *,
+        hold: Hold,
+        release: Release,
     ) -> None:
         self._hub = hub
         self._transcript = transcript
         self._ownership = ownership
+        self._erased = erased
         self._hold = hold
         self._release = release
 
@@ -121,9 +133,10 @@ class Follower:
         )
         if seat is None or seat.is_taken:
             seat = hub.reserve(session_id, message_id, wire.scope if isinstance(wire, Native) else None)
-        reader.since = seat.queue_seq or (start.erasure.queue_seq if start.erasure is not None else 0)
         channel = hub.take(seat, reader)
         following = Following(channel, reader, start, on_stop)
+        following.is_placed = seat.queue_seq > 0
+        reader.since = seat.queue_seq or start.since
         following.expiry = at_expiry(caller, lambda: reader.leave("token_expired"))
         reader.on_stop = following.stopped
         hub.add(reader)
@@ -164,17 +177,49 @@ class Follower:
             # Live records were taken whole, so what comes next lies behind the last one.
             following.seq = max(following.seq, reader.seq + 1)
         is_claimed = start is not None and start.is_claimed
-        following.seq = await self._catch_up(channel, reader, following.seq, is_claimed=is_claimed)
-        claim = start.claim if start is not None else None
-        if claim is not None and reader.is_live and not reader.has_seen_end(claim):
-            # Its rest is to come; if all of it is lost on its way, silence shows it.
+        offset, seq = reader.offset, following.seq
+        following.seq = await self._catch_up(channel, reader, seq, is_claimed=is_claimed)
+        has_passed_over = following.seq > seq and reader.offset == offset
+        if start is not None and (start.is_of_before or has_passed_over):
+            # Of its message there was something that is not shown.
+            await self._decide(following)
+        while channel.is_in_doubt(reader) and not following.is_over:
+            await self._decide(following, channel.erased)
+            following.seq = await self._catch_up(channel, reader, following.seq, is_claimed=False)
+        self._expect(channel, reader, start.claim if start is not None else None)
+
+    def _expect(self, channel: Channel, reader: Reader, claim: HeldClaim | None) -> None:
+        """What is to come: if all of it is lost on its way, silence shows it."""
+        if not reader.is_live:
+            return
+        if reader.message_id is not None:
+            channel.expect(time.monotonic(), reader.message_id)
+        elif claim is not None and not reader.has_seen_end(claim):
             channel.expect(time.monotonic(), claim.claim.message_id)
+
+    async def _decide(self, following: Following, heard: int = 0) -> None:
+        """Whether the reader's message was erased, as soon as the broker can tell. `heard`: where the request for that stands in
+        the work queue."""
+        reader, session_id = following.reader, following.channel.session_id
+        pause, most = AGAIN_SECONDS
+        while reader.message_id is not None and not following.is_over:
+            try:
+                is_gone = (following.is_placed and heard > 0) or await self._erased.is_gone(
+                    session_id, reader.message_id, since=reader.since, heard=heard
+                )
+            except BrokerError:
+                pause = await _sleep(pause, most)
+                continue
+            if is_gone:
+                reader.void(session_id)
+            reader.since = max(reader.since, heard)
+            return
 
     async def _catch_up(self, channel: Channel, reader: Reader, seq: int, *, is_claimed: bool) -> int:
         """Feeds the reader from the transcript until it is live or finished. Returns the sequence to read on from."""
         pause, most = AGAIN_SECONDS
         message_id = reader.message_id
-        while not reader.is_finished and not reader.sink.is_closed:
+        while not (reader.is_finished or reader.sink.is_closed or channel.is_in_doubt(reader)):
             # Stored before it was shown: everything heard of by now is in the page, if no other replica lags.
             mark, mark_seq = channel.heard, channel.heard_seq
             try:

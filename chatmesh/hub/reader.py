@@ -28,7 +28,7 @@ from chatmesh.web import Sink
 
 class Reader:
     """`message_id` narrows it to one message; it is finished then with that message's final chunk, or when that was erased
-    with its session (`since`: a place in the work queue; what was accepted in front of it is not what is waited for).
+    with its session (`since`: a place in the work queue; an erasure that stands in front of it does not concern the reader).
     `caller`: who reads, where callers are told apart."""
 
     __slots__ = (
@@ -124,6 +124,10 @@ class Reader:
             return False
         if record.offset < self.offset:
             return True
+        if record.request is not None and self._last is not None and record.offset > self.offset:
+            # Its message begins once more: it was erased, and its id is used again.
+            self.void(record.session_id)
+            return False
         skip = self.index if record.offset == self.offset else 0
         if self._wants(record) and skip < record.events:
             self._write(self.wire.record(record, skip))
@@ -179,6 +183,7 @@ class Reader:
         if self.is_finished:
             return
         self.offset = self.index = self.seq = 0
+        self._last = None
         self._write(self.wire.reset(reason))
 
     def pass_check(self, kept: int) -> None:
@@ -220,6 +225,10 @@ class Reader:
         if not self.is_finished:
             self._write(self.wire.goodbye(reason))
             self.finish()
+
+    def step_back(self) -> None:
+        """From live, to be looked at."""
+        self._stop()
 
     def finish(self) -> None:
         """Nothing more will come; who hears of it ends the stream."""

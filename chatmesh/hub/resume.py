@@ -24,7 +24,8 @@ class Verdict(Enum):
 class Start:
     """Where a stream begins: the position that its reader has, and the sequence to read from. `is_claimed`: the
     position came from the client, and has to be judged. `reset`: it is known already that it can't be used. `erasure`:
-    what was erased of the session by then. `claim`: the session's last one, whose answer may go on.
+    what was erased of the session by then. `since`: a place in the work queue; an erasure that stands in front of it does not
+    concern the reader. `is_of_before`: its position is of before the last erasure. `claim`: the session's last one, whose answer may go on.
     `resets`: how often the answer was begun anew before."""
 
     position: Position
@@ -32,6 +33,8 @@ class Start:
     is_claimed: bool = False
     reset: str | None = None
     erasure: Erasure | None = None
+    since: int = 0
+    is_of_before: bool = False
     claim: HeldClaim | None = None
     resets: int = 0
 

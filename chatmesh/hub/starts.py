@@ -25,12 +25,17 @@ class Starts:
         """None: the one message asked for has ended, and its reader has everything."""
         session = await self._transcript.session(session_id, seconds=READ_SECONDS)
         if text:
-            return await self._from_position(session_id, message_id, text, session)
-        if from_start:
-            return Start(START, 1, erasure=session.erasure, claim=session.claim)
-        if message_id is not None:
-            return await self.of_message(session_id, message_id)
-        return await self._from_the_unfinished(session_id, session)
+            start = await self._from_position(session_id, message_id, text, session)
+        elif from_start:
+            start = Start(START, 1, erasure=session.erasure, claim=session.claim)
+        elif message_id is not None:
+            start = await self.of_message(session_id, message_id)
+        else:
+            start = await self._from_the_unfinished(session_id, session)
+        if start is None or start.erasure is None or start.is_of_before:
+            return start
+        # It may wait for a message that is yet to be sent, whatever was erased by now.
+        return replace(start, since=start.erasure.queue_seq)
 
     async def _from_position(
         self, session_id: Token, message_id: Token | None, text: str, session: SessionState
@@ -38,7 +43,14 @@ class Starts:
         epoch = await self._transcript.epoch(session_id, seconds=READ_SECONDS)
         position = Scope(epoch, session_id).read(text)
         if position is None or (position.offset > 0 and position.seq < session.floor):
-            return Start(START, 1, reset="position_unknown", erasure=session.erasure, claim=session.claim)
+            return Start(
+                START,
+                1,
+                reset="position_unknown",
+                erasure=session.erasure,
+                is_of_before=position is not None,
+                claim=session.claim,
+            )
         if message_id is not None:
             last = await self._transcript.last_record(session_id, message_id, seconds=READ_SECONDS)
             if last is not None and last.final is not None:

@@ -21,6 +21,7 @@ from chatmesh.protocol import sse
 from chatmesh.protocol.callers import Access, Caller
 from chatmesh.protocol.positions import START
 from chatmesh.protocol.projection import Encode, Encoder
+from chatmesh.protocol.records import MAX_WHOLE
 from chatmesh.protocol.tokens import Token, token
 from chatmesh.web import (
     CALLER,
@@ -128,8 +129,8 @@ class EventStreams:
         if whose is Whose.OTHERS:
             raise unknown_session()
         if whose is Whose.NOBODYS:
-            # Waits for it to begin.
-            return Start(START, 1, erasure=start.erasure if start is not None else None)
+            # Waits for it to begin, and learns nothing of what is not theirs.
+            return Start(START, 1, erasure=start.erasure if start is not None else None, since=MAX_WHOLE)
         return start
 
     async def _has_begun(self, session_id: Token) -> bool:

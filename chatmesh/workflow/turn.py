@@ -144,8 +144,9 @@ class Turns:
     async def _answer(self, task: Task, claimed: Claimed, state: MessageState) -> Outcome:
         """The session is ours. `state` is what was seen before, BLANK where nobody looked."""
         request = task.request
-        if self._broker.is_replicated:
-            # The reads before the claim may have been behind; what is seen together with it is all there was before it.
+        if self._broker.is_replicated or not self._stops.recent.is_certain:
+            # The reads before the claim may have been behind, or an erasure between them and it was not heard; what is seen
+            # together with it is all there was before it.
             state = await self._broker.transcript.state(
                 request.session_id, request.message_id, seconds=READ_SECONDS, token=claimed.token
             )
@@ -165,7 +166,8 @@ class Turns:
     def _is_erased(self, task: Task, state: MessageState) -> bool:
         """Whether it was accepted before its session was erased. Then nothing is written, since under a claim from behind the
         mark it would be of the new session: the erasure, which stands behind it in the queue, tells whoever waits. It is
-        stopped before it is marked, so where the mark came between our reads and our claim the stop was heard."""
+        stopped before it is marked, so where the mark came between our reads and our claim the stop was heard, or is
+        doubted."""
         was_marked = state.erasure is not None and task.delivery.seq < state.erasure.queue_seq
         return was_marked or self._stops.recent.knows_erased(task.request.session_id, task.delivery.seq)
 

@@ -284,6 +284,24 @@ async def test_other_formats_are_cut_when_the_token_ends(client: httpx.AsyncClie
         await client.post("/v1/chat/completions", json=COMPLETION | slow, headers=short)
 
 
+async def test_who_waits_in_a_session_that_another_begins_hears_nothing_of_its_erasure(
+    broker: Broker,
+) -> None:
+    async with asking(broker.url) as (_, client):
+        waiting = client.stream("GET", "/v1/sessions/s/events?message_id=m7", headers=bob())
+        async with waiting as stranger:
+            assert stranger.status_code == 200
+            await say(client, "alice", text="x")
+            assert (await client.delete("/v1/sessions/s", headers=alice())).status_code == 202
+            await say(client, "alice", text="y")  # its turn comes behind the erasure's
+            assert (await client.delete("/v1/sessions/s", headers=alice())).status_code == 202
+            await say(client, "bob", text="mine", message_id="m7")
+            told = [line async for line in _until_final(stranger)]
+    said = [line for line in told if line.startswith(("event:", "data:"))]
+    assert "mine" in said[0]
+    assert all('"message_id":"m7"' in line for line in said)
+
+
 async def test_streams_of_a_revoked_key_end_and_it_gets_in_no_more(broker: Broker, tmp_path: Path) -> None:
     file = tmp_path / "keys.yaml"
     alice_id, alice_key = add_key(file, "alice")

@@ -47,20 +47,23 @@ def said(sink: FakeSink) -> list[object]:
 
 
 @pytest.mark.parametrize("shown", [0, 1], ids=["nothing was shown", "something was shown"])
-def test_one_whose_message_is_of_before_is_ended_behind_a_reset(shown: int) -> None:
+def test_one_whose_message_may_be_of_before_steps_back_and_is_ended_behind_a_reset(shown: int) -> None:
     room = Room()
     reader, sink = room.come(ERASED_AT - 1)
     room.channel.attach(reader, 0, 0)
     for at in range(shown):
         room.channel.on_record(record(1, chunk(at)), 0.0)
     room.channel.on_record(erasure(1 + shown), 0.0)
+    assert room.channel.is_in_doubt(reader)
+    assert not reader.is_live
+    assert not room.channel.live
+    reader.void(SESSION)
     assert said(sink) == [*((at, False) for at in range(shown)), "session_erased", (shown, True)]
     assert reader.is_finished
-    assert not room.channel.live
 
 
 @pytest.mark.parametrize("queue_seq", [ERASED_AT, 0], ids=["of now", "of a version that does not tell"])
-def test_one_whose_message_is_of_the_new_session_reads_on(queue_seq: int) -> None:
+def test_one_who_came_behind_the_erasure_reads_on(queue_seq: int) -> None:
     room = Room()
     reader, sink = room.come(ERASED_AT)
     room.channel.attach(reader, 0, 0)
@@ -69,15 +72,24 @@ def test_one_whose_message_is_of_the_new_session_reads_on(queue_seq: int) -> Non
     assert said(sink) == [(0, False), (1, True)]
 
 
-def test_one_who_was_behind_when_it_was_erased_is_ended_when_it_has_read_all() -> None:
+def test_one_who_was_behind_when_it_was_erased_does_not_go_live_in_doubt() -> None:
     room = Room()
     there, _ = room.come(0, message_id=None)
     room.channel.attach(there, 0, 0)
     room.channel.on_record(erasure(1), 0.0)
-    late, sink = room.come(ERASED_AT - 1)
-    assert room.channel.attach(late, 0, 0)
-    assert (late.is_finished, late.is_live) == (True, False)
-    assert said(sink) == ["session_erased", (0, True)]
+    late, _ = room.come(ERASED_AT - 1)
+    assert not room.channel.attach(late, 1, 10)
+    late.since = ERASED_AT
+    assert room.channel.attach(late, 1, 10)
+
+
+def test_one_who_was_shown_something_is_not_shown_the_answer_to_whoever_uses_the_id_again() -> None:
+    room = Room()
+    reader, sink = room.come(0)
+    assert reader.feed(record(1, chunk(0), request={}))
+    assert reader.feed(record(2, chunk(1)))
+    assert not reader.feed(record(5, chunk(0), chunk(1, "", final="stop"), request={}))
+    assert said(sink) == [(0, False), (1, False), "session_erased", (2, True)]
 
 
 def test_one_of_all_of_the_session_is_told_once_and_stays() -> None:

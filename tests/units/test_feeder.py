@@ -12,8 +12,9 @@ import pytest
 from prometheus_client import REGISTRY
 from structlog.testing import capture_logs
 
-from chatmesh.broker import Ownership, Transcript
+from chatmesh.broker import Ownership, RequestQueue, Transcript
 from chatmesh.hub.channel import Channel
+from chatmesh.hub.erased import Erased
 from chatmesh.hub.feeder import Feeder
 from chatmesh.hub.following import Follower
 from chatmesh.hub.hub import Hub, HubSettings
@@ -38,7 +39,10 @@ class Place:
         self.hub = Hub(transcript, HubSettings(10, 1000, 15.0), Mailbox[Channel](10, name="mender"))
         self.failure: Exception | None = None
         self.held: list[Token] = []
-        follower = Follower(self.hub, transcript, ownership, hold=self._hold, release=self.held.remove)
+        erased = Erased(cast("RequestQueue", None), transcript)
+        follower = Follower(
+            self.hub, transcript, ownership, erased, hold=self._hold, release=self.held.remove
+        )
         self.feeder = Feeder(follower)
 
     async def _hold(self, session_id: Token) -> None:
