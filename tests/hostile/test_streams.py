@@ -217,6 +217,7 @@ async def test_undecodable_heartbeats_are_dropped_counted_and_logged(
     await good_message(http)
 
 
+@pytest.mark.usefixtures("patient_registry")
 async def test_heartbeat_in_anothers_name_does_not_make_it_dead(
     broker: Broker, http: httpx.AsyncClient, nats_client: Client
 ) -> None:
