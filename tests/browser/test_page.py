@@ -40,6 +40,33 @@ async def test_answer_grows_and_ends_as_the_history_tells_it(
     assert chat.tab.errors == []
 
 
+async def test_chat_that_is_erased_elsewhere_is_gone_from_the_page_too(
+    chromium: Chromium, server: str, http: aiohttp.ClientSession
+) -> None:
+    chat = await Chat.open(chromium, server)
+    await chat.choose("count")
+    await chat.send("count")
+    await chat.wait_answer(longer_than=0)
+    await chat.send("behind it")
+
+    async def waits() -> bool:
+        return [turn["note"] for turn in await chat.turns()][1:] == ["Waiting for its turn: it is next"]
+
+    await eventually(waits, message="the second one in the queue")
+    async with http.delete(f"{server}/v1/sessions/{await chat.session_id}") as answer:
+        assert answer.status == 202
+
+    async def is_gone() -> bool:
+        return await chat.turns() == []
+
+    await eventually(is_gone, timeout=20, message="an empty page")
+    await chat.send("count again")
+    shown = await chat.wait_done()
+    assert [(turn["said"], turn["answer"]) for turn in shown] == [("count again", COUNTED)]
+    # That what was erased is unknown is how it finds out, and a browser writes it down.
+    assert all("404 (Not Found)" in error for error in chat.tab.errors), chat.tab.errors
+
+
 async def test_reload_in_mid_answer_goes_on_at_the_exact_chunk(
     chromium: Chromium, slow_server: str, http: aiohttp.ClientSession
 ) -> None:

@@ -61,7 +61,10 @@ export class Conversation {
     this.#tellWaiting();
   }
 
-  /** All rows of the history. What it does not know goes, but for what may be on its way there. */
+  /**
+   * All rows of the history. What it does not know goes, but for what may be on its way there. Returns what the server has
+   * taken of that: accepted while the history was read, or erased with all that was said.
+   */
   fill(rows) {
     const known = new Set(rows.map((row) => row.message_id));
     for (const turn of this.#turns.values()) {
@@ -70,6 +73,7 @@ export class Conversation {
     const unsent = this.#first((turn) => !known.has(turn.id));
     for (const row of rows) (this.get(row.message_id) ?? this.#add(row.message_id, unsent)).fill(row);
     this.#tellWaiting();
+    return this.#inOrder().filter((turn) => !known.has(turn.id) && turn.state === "open");
   }
 
   /** A chunk of the stream. Returns its turn, whether that is new here, and whether it has ended with this chunk. */
@@ -91,6 +95,7 @@ export class Conversation {
   remove(turn) {
     this.#turns.delete(turn.id);
     turn.element.remove();
+    this.#tellWaiting();
   }
 
   #add(id, before) {

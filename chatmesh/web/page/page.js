@@ -60,9 +60,19 @@ async function read() {
 }
 
 function fill(rows) {
-  conversation.fill(rows);
+  for (const turn of conversation.fill(rows)) dropIfErased(turn).catch(fail);
   isTold();
   greet();
+}
+
+async function dropIfErased(turn) {
+  try {
+    await session.message(turn.id);
+  } catch (error) {
+    if (error.status !== 404) throw error;
+    if (turn.isWaiting) conversation.remove(turn);
+    greet();
+  }
 }
 
 function chunk(body) {
