@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 import structlog
+from hypothesis import HealthCheck, settings
 from nats.aio.client import Client
 from structlog.testing import capture_logs
 
@@ -20,6 +21,10 @@ from tests.support.live import live
 from tests.support.processes import Process
 
 pytest_plugins = ["pytester"]
+
+# A machine that runs other tests too may stand still in the midst of an example, which says nothing of the example.
+settings.register_profile("patient", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("patient")
 
 
 def pytest_configure() -> None:

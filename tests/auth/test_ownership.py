@@ -263,7 +263,7 @@ async def test_stream_ends_when_its_token_does_and_goes_on_with_a_fresh_one(
     client: httpx.AsyncClient,
 ) -> None:
     await say(client, "alice")
-    short = bearer(token("alice", exp=int(time.time()) + 3))
+    short = bearer(token("alice", exp=int(time.time()) + 6))
     answer = await client.get("/v1/sessions/s/events?from=start", headers=short)
     assert answer.status_code == 200
     assert re.search(r'event: drain\nretry: \d+\ndata: {"reason":"token_expired"}\n\n$', answer.text)
@@ -278,8 +278,8 @@ async def test_stream_ends_when_its_token_does_and_goes_on_with_a_fresh_one(
 
 
 async def test_other_formats_are_cut_when_the_token_ends(client: httpx.AsyncClient) -> None:
-    slow = {"model": "count", "tokens_per_second": 5, "max_tokens": 40, "stream": True}
-    short = bearer(token("alice", exp=int(time.time()) + 3))
+    slow = {"model": "count", "tokens_per_second": 5, "max_tokens": 100, "stream": True}
+    short = bearer(token("alice", exp=int(time.time()) + 6))
     with pytest.raises(httpx.RemoteProtocolError):
         await client.post("/v1/chat/completions", json=COMPLETION | slow, headers=short)
 

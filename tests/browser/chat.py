@@ -49,6 +49,7 @@ class Chat:
         await chat.tab.go(url)
         await eventually(
             lambda: chat.tab.evaluate(_IS_READY),
+            timeout=30,
             message="the focus in the composer",
         )
         return chat
@@ -65,6 +66,7 @@ class Chat:
             lambda: self.tab.evaluate(
                 f"[...model.options].some(({{ value }}) => value === {json.dumps(model)})"
             ),
+            timeout=30,
             message=f"the model {model} in the picker",
         )
         await self.tab.evaluate(
@@ -100,7 +102,7 @@ class Chat:
         text: str = await eventually(look, timeout=timeout, message="a growing answer")
         return text
 
-    async def wait_done(self, *, turns: int = 1, timeout: float = 20.0) -> list[dict[str, str]]:  # noqa: ASYNC109 - handed on
+    async def wait_done(self, *, turns: int = 1, timeout: float = 60.0) -> list[dict[str, str]]:  # noqa: ASYNC109 - handed on
         """All turns, once there are so many and every answer has ended."""
 
         async def look() -> Any:

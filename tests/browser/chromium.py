@@ -140,7 +140,9 @@ class Tab:
         """As the reload button does; returns when the old page is gone."""
         await self.evaluate("window.isOld = true")
         await self.call("Page.reload")
-        await eventually(lambda: self.evaluate("!window.isOld && document.readyState === 'complete'"))
+        await eventually(
+            lambda: self.evaluate("!window.isOld && document.readyState === 'complete'"), timeout=30
+        )
 
     async def evaluate(self, expression: str) -> Any:
         """The value of a JavaScript expression; a promise is awaited."""

@@ -37,8 +37,9 @@ async def mesh_of_one(url: str, *settings: str) -> AsyncIterator[tuple[str, http
 
 
 async def mesh_of_four(chatmesh: Callable[..., Process], url: str) -> tuple[dict[str, Process], str]:
-    """Two pods and two workers as processes, by their ids, and the URL of `pod-1`."""
-    settings = ("--set", f"nats.servers={url}", "--set", "heartbeat.interval_seconds=1")
+    """Two pods and two workers as processes, by their ids, and the URL of `pod-1`. A dead one is grey for 14 seconds, from four
+    after its last heartbeat on: time enough for a busy machine to show it."""
+    settings = ("--set", f"nats.servers={url}", "--set", "heartbeat.interval_seconds=2")
     processes = {
         name: chatmesh("run", "--role", name.split("-")[0], "--id", name, "--set", "http.port=0", *settings)
         for name in ("pod-1", "pod-2", "worker-1", "worker-2")

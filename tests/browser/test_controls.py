@@ -60,8 +60,8 @@ async def test_answer_is_stopped_at_the_server_and_keeps_its_text(
     assert chat.tab.errors == []
 
 
-async def test_message_that_waits_is_stopped_before_its_turn(chromium: Chromium, server: str) -> None:
-    chat = await counting(chromium, server)
+async def test_message_that_waits_is_stopped_before_its_turn(chromium: Chromium, slow_server: str) -> None:
+    chat = await counting(chromium, slow_server)
     await chat.send("second")
     await chat.send("third")
     await wait(
@@ -158,16 +158,16 @@ async def test_worker_that_is_killed_in_mid_answer_goes_on_behind_what_was_shown
 
 
 async def test_two_tabs_have_one_connection_and_it_goes_on_when_either_is_closed(
-    chromium: Chromium, server: str, http: aiohttp.ClientSession
+    chromium: Chromium, slow_server: str, http: aiohttp.ClientSession
 ) -> None:
-    first = await counting(chromium, server)
-    second = await Chat.open(chromium, f"{server}/?session={await first.session_id}")
+    first = await counting(chromium, slow_server)
+    second = await Chat.open(chromium, f"{slow_server}/?session={await first.session_id}")
     await second.wait_answer(longer_than=30)
-    assert await readers(http, server) == 1
+    assert await readers(http, slow_server) == 1
     await first.tab.call("Page.close")
     shown = await second.wait_done()
     assert shown[0]["answer"] == " ".join(str(number) for number in range(1, 101))
-    assert await readers(http, server) == 1
+    assert await readers(http, slow_server) == 1
     assert second.tab.errors == []
 
 

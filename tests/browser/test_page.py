@@ -68,9 +68,9 @@ async def test_chat_that_is_erased_elsewhere_is_gone_from_the_page_too(
 
 
 async def test_reload_in_mid_answer_goes_on_at_the_exact_chunk(
-    chromium: Chromium, server: str, http: aiohttp.ClientSession
+    chromium: Chromium, slow_server: str, http: aiohttp.ClientSession
 ) -> None:
-    chat = await Chat.open(chromium, server)
+    chat = await Chat.open(chromium, slow_server)
     session_id = await chat.session_id
     await chat.choose("count")
     await chat.send("count")
@@ -82,20 +82,20 @@ async def test_reload_in_mid_answer_goes_on_at_the_exact_chunk(
     shown = await chat.wait_done()
     assert shown[0]["answer"] == COUNTED
     assert only_grew(await chat.texts())
-    assert await told(http, server, session_id) == [("count", COUNTED)]
+    assert await told(http, slow_server, session_id) == [("count", COUNTED)]
     assert await chat.session_id == session_id
     assert chat.tab.errors == []
 
 
 async def test_second_tab_shows_the_same(
-    chromium: Chromium, server: str, http: aiohttp.ClientSession
+    chromium: Chromium, slow_server: str, http: aiohttp.ClientSession
 ) -> None:
-    first = await Chat.open(chromium, server)
+    first = await Chat.open(chromium, slow_server)
     session_id = await first.session_id
     await first.choose("count")
     await first.send("before")
     await first.wait_answer(longer_than=0)
-    second = await Chat.open(chromium, f"{server}/?session={session_id}")
+    second = await Chat.open(chromium, f"{slow_server}/?session={session_id}")
     await second.wait_answer(longer_than=0)
     # The second asks while the first is answered: it waits there, and appears here when its answer begins.
     await second.choose("echo")
@@ -112,7 +112,7 @@ async def test_second_tab_shows_the_same(
         ("before", COUNTED),
         ("from the other tab", "from the other tab"),
     ]
-    assert [(turn["said"], turn["answer"]) for turn in shown] == await told(http, server, session_id)
+    assert [(turn["said"], turn["answer"]) for turn in shown] == await told(http, slow_server, session_id)
     assert first.tab.errors + second.tab.errors == []
 
 
@@ -196,8 +196,8 @@ async def test_page_shows_what_is_left_when_its_server_lost_everything(
     assert shown[0]["answer"] == "once more"
 
 
-async def test_text_scrolls_only_for_a_reader_at_its_end(chromium: Chromium, server: str) -> None:
-    chat = await Chat.open(chromium, server)
+async def test_text_scrolls_only_for_a_reader_at_its_end(chromium: Chromium, slow_server: str) -> None:
+    chat = await Chat.open(chromium, slow_server)
     await chat.tab.resize(400, 500)
     await chat.choose("count")
     await chat.send("\n".join(["a tall message"] * 40))

@@ -27,12 +27,12 @@ async def streams(http: aiohttp.ClientSession, server: str) -> float:
 
 
 async def test_seven_tabs_on_seven_sessions_are_live_on_one_connection_whichever_of_them_has_it(
-    chromium: Chromium, server: str, http: aiohttp.ClientSession
+    chromium: Chromium, slow_server: str, http: aiohttp.ClientSession
 ) -> None:
-    chats = [await Chat.open(chromium, server) for _ in range(TABS)]
+    chats = [await Chat.open(chromium, slow_server) for _ in range(TABS)]
 
     async def is_one() -> bool:
-        assert await streams(http, server) == 1
+        assert await streams(http, slow_server) == 1
         return True
 
     for chat in chats:
@@ -53,5 +53,5 @@ async def test_seven_tabs_on_seven_sessions_are_live_on_one_connection_whichever
         assert await chat.tab.evaluate(COUNTER) == WHOLE
         assert chat.tab.errors == []
     await eventually(is_one, message="one stream for those who are left")
-    again = await Chat.open(chromium, f"{server}/?session={session_id}")
+    again = await Chat.open(chromium, f"{slow_server}/?session={session_id}")
     assert (await again.wait_done())[0]["answer"] == COUNTED

@@ -129,7 +129,7 @@ async def test_answer_goes_on_at_another_pod_when_its_own_is_killed(
         port: chatmesh("run", "--role", "pod", "--id", f"pod-{port}", *settings, f"http.port={port}")
         for port in ports
     }
-    async with running(broker.url, "demo.tokens_per_second=40", role="worker"):
+    async with running(broker.url, "demo.tokens_per_second=20", role="worker"):
         for process in killed.values():
             await process.wait_for_line("app.ready", stream="stderr")
         urls = [part for port in ports for part in ("--url", f"http://127.0.0.1:{port}")]

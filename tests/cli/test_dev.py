@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import psutil
 import pytest
 
 from tests.cli.support import StartProcess, is_alive, log_lines, start_dev
@@ -207,7 +208,7 @@ async def test_it_gives_up_with_70_when_its_nats_server_dies_each_time(chatmesh:
             return True
         try:
             os.kill(dev.server_pid, signal.SIGKILL)
-        except (ValueError, ProcessLookupError):  # it is not up again yet
+        except (ValueError, ProcessLookupError, psutil.NoSuchProcess):  # it is not up again yet
             return False
         return False
 

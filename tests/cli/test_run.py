@@ -148,7 +148,7 @@ async def test_leaving_worker_says_that_it_drains_until_its_answer_has_ended(
         events(client, "s") as stream,
     ):
         await wait_health(nats_client, "chat.worker.w.health")
-        await post(client, "s", model="count", max_tokens=50, tokens_per_second=12)
+        await post(client, "s", model="count", max_tokens=50, tokens_per_second=8)
         await stream.read(5)
         subscription = await nats_client.subscribe("chat.worker.w.heartbeat", cb=hear)
         await nats_client.flush()

@@ -56,7 +56,7 @@ async def is_ready(port: int) -> bool:
 
 async def requests_at(port: int) -> float:
     """Messages that the process behind this own port has accepted."""
-    async with httpx.AsyncClient(timeout=5) as client:
+    async with httpx.AsyncClient(timeout=SECONDS) as client:
         text = (await client.get(f"http://127.0.0.1:{port}/metrics")).text
     lines = [
         line

@@ -291,6 +291,6 @@ async def test_operating_alone_reads_nobodys_messages(broker: Broker, logs: list
 @pytest.mark.slow
 async def test_stream_ends_with_its_token(broker: Broker) -> None:
     async with running(broker.url, *HS) as mesh, client_of(mesh) as http:
-        soon = bearer(token("olga", scope="operate", exp=int(time.time()) + 4))
+        soon = bearer(token("olga", scope="operate", exp=int(time.time()) + 6))
         async with looking(http, **soon) as looks:
             assert await looks.next("drain") == {"reason": "token_expired"}

@@ -122,7 +122,8 @@ async def test_stream_comes_piece_by_piece_and_goes_on_at_the_other_pod(
         async with events(client, "s", reading=reading) as stream:
             await post(client, "s", message_id="m", **COUNT)
             await stream.read(5)
-            (serving,) = await worker.broker.registry.holders(Token("s"), seconds=5)
+            # Told a second later where the registry was slow; what came before was a broadcast.
+            (serving,) = await eventually(lambda: worker.broker.registry.holders(Token("s"), seconds=5))
             leaving = asyncio.create_task(pods[serving.pod_id][0].aclose())
             await stream.read_all()  # the pod says drain, and ends the stream
         while not reading.finals:

@@ -1,4 +1,5 @@
-"""The README's tour: every command is run as it stands, on other ports, and does what the text says."""
+"""The README's tour: every command is run as it stands, on other ports and with an answer that takes its time, and does what
+the text says."""
 
 from __future__ import annotations
 
@@ -21,8 +22,11 @@ from tests.support.processes import Process, free_port
 
 README = page("README.md")
 TOUR = README.blocks("sh tour")
-TOUR_SECONDS = 120
-"""It takes about twelve; a machine with two cores and much else to do has been seen to take thirty."""
+TOUR_SECONDS = 180
+"""It takes about thirty; a machine with two cores and much else to do has been seen to take twenty more."""
+
+SURVIVOR, SLOWER = r'("max_tokens": 60, "tokens_per_second": )10\b', r"\g<1>3"
+"""The answer whose worker is killed in its midst: the commands before may take a busy machine longer than six seconds."""
 
 pytestmark = pytest.mark.skipif(
     "CI" not in os.environ and shutil.which("curl") is None, reason="needs curl: apt-get install curl"
@@ -64,6 +68,8 @@ async def run_blocks(blocks: list[str], ports: dict[str, str], directory: Path) 
     script = f"\necho; echo '{mark}'\n".join(["set -euo pipefail", *blocks])
     for written, used in ports.items():
         script = re.sub(rf"(?<=[:= ]){written}\b", used, script)
+    script, found = re.subn(SURVIVOR, SLOWER, script)
+    assert found == 1
     script = script.replace(".venv/bin/nats-server", str(find_server()))
     script = script.replace(".venv/bin/chatmesh", f"{sys.executable} -m chatmesh")
     environment = {name: value for name, value in os.environ.items() if not name.startswith("CHATMESH_")}

@@ -25,6 +25,8 @@ from tests.support.mesh import running
 from tests.support.reading import Reading, Stream, events, post
 
 COUNT: dict[str, Any] = {"model": "count", "max_tokens": 40, "tokens_per_second": 50}
+SLOW = COUNT | {"tokens_per_second": 10}
+"""Not at its end before its pod has left, or before its readers have come."""
 
 
 async def begin(
@@ -76,8 +78,7 @@ async def test_readers_of_a_pod_that_leaves_are_told_and_go_on_at_another(
     leaving = await new_pod("leaving")
     reading = Reading()
     async with leaving.client() as there:
-        slow = COUNT | {"tokens_per_second": 10}
-        assert (await post(there, "s", **slow)).status_code == 202
+        assert (await post(there, "s", **SLOW)).status_code == 202
         async with events(there, "s", reading=reading) as stream:
             await stream.read(10)
             leaving.process.signal(signal.SIGTERM)
@@ -93,7 +94,7 @@ async def test_inline_answer_of_a_pod_that_leaves_can_be_read_on_elsewhere(
     new_pod: StartPod, http: httpx.AsyncClient, worker: Mesh
 ) -> None:
     leaving = await new_pod("leaving")
-    body = {"message": "go", "context": COUNT}
+    body = {"message": "go", "context": SLOW}
     headers = {"Accept": "text/event-stream"}
     reading = Reading()
     async with (
@@ -165,7 +166,7 @@ async def test_readers_move_from_pod_to_pod_while_pods_are_restarted_one_after_t
             client = await stack.enter_async_context(httpx.AsyncClient(base_url=mesh.server.url, timeout=30))
             if pod_id == "one":
                 for session_id in readings:
-                    assert (await post(client, session_id, **COUNT)).status_code == 202
+                    assert (await post(client, session_id, **SLOW)).status_code == 202
             await asyncio.gather(*[_read_some(client, *item) for item in readings.items()])
             if pod_id == "three":
                 await asyncio.gather(*[read_on(client, *item) for item in readings.items()])

@@ -69,6 +69,7 @@ async def test_pod_that_said_goodbye_is_not_sent_to_and_one_that_nobody_heard_of
         watching(nats_client, "chat.pod.*.response") as responses,
         events(client, "s") as stream,
     ):
+        await eventually(lambda: _is(holders(nats_client, "s"), {"p"}))
         await enter(nats_client, "s", "left", "boot-1")
         await enter(nats_client, "s", "unheard", "boot-1")
         await beat(nats_client, "left", "boot-1", "stopped")

@@ -217,6 +217,7 @@ async def test_undecodable_heartbeats_are_dropped_counted_and_logged(
     await good_message(http)
 
 
+@pytest.mark.usefixtures("patient_registry")
 async def test_heartbeat_in_anothers_name_does_not_make_it_dead(
     broker: Broker, http: httpx.AsyncClient, nats_client: Client
 ) -> None:
@@ -229,6 +230,7 @@ async def test_heartbeat_in_anothers_name_does_not_make_it_dead(
         watching(nats_client, "chat.pod.p.response") as responses,
         watching(nats_client, "chat.session.s.broadcast") as broadcast,
     ):
+        await eventually(lambda: stored.stored(nats_client, "CHAT_REGISTRY", "chat.registry.s.p"))
         await put(nats_client, "chat.pod.stranger.heartbeat", body)
         await put(nats_client, "chat.worker.p.heartbeat", body)
         await eventually(

@@ -157,13 +157,14 @@ async def test_tab_that_is_slow_holds_up_no_other_and_loses_nothing(broker: Brok
     async with (
         world(broker) as here,
         running(
-            "follow", here.url, tabs=2, slowly=1, **SHARED
-        ) as program,  # the first one, which reads for both
+            "follow", here.url, tabs=2, slowly=20, **SHARED
+        ) as program,  # the first one, which reads for both: four minutes
     ):
         await program.says(lambda: all(program.heard("link", tab=tab) for tab in range(2)))
         await post(here.http, "s", model="count", max_tokens=many)
         await program.says(lambda: whole(program, 1))
         assert not whole(program, 0)
+        program.tell(0, "hurry")
         await program.says(lambda: whole(program, 0))
     for tab in range(2):
         assert program.ids(tab) == list(range(many + 1))

@@ -31,7 +31,7 @@ async def started(chatmesh: Start, guarded: Guarded, id: str, *more: str) -> tup
 async def holder(guarded: Guarded, session: str) -> str:
     async with guarded.client("monitor") as monitor:
         body = b'{"last_by_subj": "chat.session.%b.claim"}' % session.encode()
-        answer = await monitor.client.request("$CHAT.API.DIRECT.GET.CHAT_TRANSCRIPT", body, timeout=2)
+        answer = await monitor.client.request("$CHAT.API.DIRECT.GET.CHAT_TRANSCRIPT", body, timeout=10)
         return str(orjson.loads(answer.data)["worker_id"])
 
 

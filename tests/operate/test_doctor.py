@@ -20,6 +20,7 @@ from chatmesh.operate.findings import Finding, State
 from chatmesh.operate.permissions import LOOKING, POD, WORKER, Needs
 from chatmesh.operate.promises import Holds, judge
 from chatmesh.operate.survey import Facts
+from tests.cluster.support import wait_replicated
 from tests.operate.support import NAMES, Start, ensure, finished
 from tests.support.broker import Broker
 from tests.support.cluster import Cluster
@@ -275,6 +276,9 @@ async def test_copies_of_a_cluster_are_current_until_a_server_is_gone(
     given = [part for setting in settings for part in ("--set", setting)]
     code, process = await finished(chatmesh, "streams", "ensure", "--apply", *given)
     assert code == 0, process.report()
+    client = await cluster.connect()
+    await wait_replicated(client, *NAMES)
+    await client.close()
     found = Diagnosis(*await finished(chatmesh, "doctor", "--json", *given))
     assert found.findings["replicas"]["found"] == "3 copies of each stream, all current"
     assert "one server" in found.promises["P1"]["why"]

@@ -4,19 +4,18 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator
-from contextlib import suppress
 
 from nats.aio.client import Client
 from nats.errors import TimeoutError as NatsTimeoutError
-from nats.js.errors import NotFoundError
+from nats.js.errors import NotFoundError, ServiceUnavailableError
 
 from chatmesh.broker.streams import transcript_name
 from chatmesh.protocol.partitions import proposed
 from chatmesh.protocol.tokens import Token
+from tests.support.stored import LEADER_SECONDS
+from tests.support.waiting import eventually
 
 FOUR = "streams.partitions=4"
-ELECTION_TRIES = 6
-"""Of five seconds each."""
 
 SLOW = {"model": "count", "max_tokens": 60, "tokens_per_second": 30}
 
@@ -32,15 +31,23 @@ def one(part: int, partitions: int = 4) -> Token:
 
 
 async def parts_of(client: Client, session_id: str, partitions: int = 4) -> set[int]:
-    """Where anything of the session lies. A part whose leader has died answers nobody until another one is elected."""
+    """Where anything of the session lies. A part whose leader has died answers nobody, or that it can't, until another one is
+    elected."""
     return {part for part in range(partitions) if await _has_any(client, transcript_name(part), session_id)}
 
 
 async def _has_any(client: Client, stream: str, session_id: str) -> bool:
-    for _ in range(ELECTION_TRIES - 1):
-        with suppress(NatsTimeoutError):  # nobody leads it yet; the last try, below, raises
-            return await _find(client, stream, session_id)
-    return await _find(client, stream, session_id)
+    answers: list[bool] = []
+
+    async def has_answered() -> bool:
+        try:
+            answers.append(await _find(client, stream, session_id))
+        except (NatsTimeoutError, ServiceUnavailableError) as error:
+            raise AssertionError(repr(error)) from error
+        return True
+
+    await eventually(has_answered, timeout=LEADER_SECONDS, message=f"a leader of {stream}")
+    return answers[-1]
 
 
 async def _find(client: Client, stream: str, session_id: str) -> bool:

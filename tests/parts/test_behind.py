@@ -9,7 +9,7 @@ import pytest
 from nats.aio.client import Client
 
 from chatmesh.app.parts import stream_settings
-from chatmesh.broker import DirectGet, Stored
+from chatmesh.broker import DirectGet, Stored, keeper
 from chatmesh.broker.homes import Homes
 from chatmesh.config import load
 from chatmesh.hub import lookout
@@ -64,6 +64,7 @@ async def test_reader_who_waits_hears_of_an_answer_in_a_part_that_was_added_sinc
     """The lookout finds its claim, though it looks at the part for the first time."""
     monkeypatch.setattr(lookout, "LOOK_SECONDS", 0.2)
     monkeypatch.setattr(lookout, "PAUSE_LOOKS", 0)  # one that took 0.3 s would be the last for half a minute
+    monkeypatch.setattr(keeper, "LOOK_SECONDS", 3600.0)  # it hears of the new parts when it is told to look
     session = one(3)
     broker = await Broker.start(tmp_path, config_extra=DEAF)
     try:

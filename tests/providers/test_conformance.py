@@ -100,7 +100,7 @@ async def test_stop_of_a_silent_model_ends_its_connection_at_once(dialect: Diale
         task.cancel()
         await asyncio.wait({task})
         assert task.cancelled()
-        await eventually(lambda: server.left == [True], timeout=5)
+        await eventually(lambda: server.left == [True])
 
 
 async def test_stop_before_the_head_of_the_answer_ends_the_connection(dialect: Dialect) -> None:
@@ -109,7 +109,7 @@ async def test_stop_before_the_head_of_the_answer_ends_the_connection(dialect: D
         await eventually(lambda: server.asked)
         task.cancel()
         await asyncio.wait({task})
-        await eventually(lambda: server.left == [True], timeout=5)
+        await eventually(lambda: server.left == [True])
 
 
 async def test_who_stops_reading_ends_the_connection_and_gets_a_new_one(dialect: Dialect) -> None:
@@ -122,7 +122,7 @@ async def test_who_stops_reading_ends_the_connection_and_gets_a_new_one(dialect:
             assert (await anext(deltas)).text == "a "
         # Not some time later, when the interpreter finds nobody who holds it.
         assert model._upstream._client._transport._pool.connections == []  # type: ignore[attr-defined]
-        await eventually(lambda: server.left == [True], timeout=5)
+        await eventually(lambda: server.left == [True])
         assert text(await said(model)) == "new"
         assert server.connections == 2
 
@@ -142,7 +142,7 @@ async def test_closing_the_provider_closes_its_connections(dialect: Dialect) -> 
         async with closing(dialect.provider(server.url)) as model:
             await said(model)
             assert server.open == 1
-        await eventually(lambda: server.open == 0, timeout=5)
+        await eventually(lambda: server.open == 0)
 
 
 async def test_more_answers_than_connections_wait_for_one(dialect: Dialect) -> None:
@@ -183,7 +183,7 @@ async def test_server_that_keeps_the_body_open_behind_its_answer_does_not_hold_i
     script = [STREAM_HEAD, chunked(dialect.answer("whole")), None]
     async with upstream(script) as server, closing(dialect.provider(server.url)) as model:
         assert (await said(model))[-1].finish_reason == "stop"
-        await eventually(lambda: server.left == [True], timeout=5)
+        await eventually(lambda: server.left == [True])
 
 
 async def test_error_in_mid_answer_is_one(dialect: Dialect) -> None:

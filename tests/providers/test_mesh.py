@@ -39,7 +39,7 @@ async def test_answer_of_a_server_reaches_the_reader_with_its_usage(broker: Brok
             await post(http, "s", "hi", model="m", max_tokens=9)
             reading = await reader.read_finals()
             assert server.open == 1
-        await eventually(lambda: server.open == 0, timeout=5, message="no connection of a worker that left")
+        await eventually(lambda: server.open == 0, message="no connection of a worker that left")
     assert reading.text == "grün 🙂"
     metadata = reading.finals[0]["metadata"]
     assert (metadata["finish_reason"], metadata["model"]) == ("stop", "m")
@@ -59,7 +59,7 @@ async def test_stop_reaches_the_server_of_a_silent_model(broker: Broker, dialect
         message_id = (await post(http, "s", model="m")).json()["message_id"]
         await reader.read(1)
         assert (await http.delete(f"/v1/sessions/s/messages/{message_id}")).status_code == 202
-        await eventually(lambda: server.left == [True], timeout=5)
+        await eventually(lambda: server.left == [True])
         reading = await reader.read_finals()
     assert reading.text == "hm "
     assert reading.finals[0]["metadata"]["finish_reason"] == "cancelled"

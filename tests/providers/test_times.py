@@ -22,7 +22,7 @@ async def test_first_token_that_does_not_come_is_an_error_even_behind_a_head_and
         closing(dialect.provider(server.url, first_token_seconds=SHORT)) as model,
     ):
         error = await failure(model)
-        await eventually(lambda: server.left == [True], timeout=5)
+        await eventually(lambda: server.left == [True])
     assert (error.code, len(server.asked)) == ("provider_timeout", 1)
 
 
@@ -32,7 +32,7 @@ async def test_head_that_does_not_come_is_an_error(dialect: Dialect) -> None:
         closing(dialect.provider(server.url, first_token_seconds=SHORT)) as model,
     ):
         assert (await failure(model)).code == "provider_timeout"
-        await eventually(lambda: server.left == [True], timeout=5)
+        await eventually(lambda: server.left == [True])
 
 
 async def test_silence_between_two_pieces_is_an_error_whatever_comments_come(dialect: Dialect) -> None:
@@ -40,7 +40,7 @@ async def test_silence_between_two_pieces_is_an_error_whatever_comments_come(dia
     script = [STREAM_HEAD, begin, *[chunked(b": alive\n\n")] * 3, None]
     async with upstream(script) as server, closing(dialect.provider(server.url, idle_seconds=SHORT)) as model:
         assert (await failure(model)).code == "provider_timeout"
-        await eventually(lambda: server.left == [True], timeout=5)
+        await eventually(lambda: server.left == [True])
 
 
 async def test_answer_that_never_ends_is_ended(dialect: Dialect) -> None:

@@ -93,7 +93,7 @@ async def start(chatmesh: StartProcess, client: Client, broker: Broker, id: str,
 async def test_response_goes_on_when_its_worker_is_killed(
     broker: Broker, pod: Mesh, nats_client: Client, chatmesh: StartProcess
 ) -> None:
-    pace = "demo.tokens_per_second=100"
+    pace = "demo.tokens_per_second=40"
     worker = await start(chatmesh, nats_client, broker, "w1", pace)
     async with openai_of(url_of(pod)) as client:
         stream = await client.responses.create(

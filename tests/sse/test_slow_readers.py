@@ -69,7 +69,7 @@ async def test_reader_that_takes_nothing_is_cut_at_the_write_timeout_and_not_end
             await eventually(lambda: most_buffered() > 0)
 
             async def is_gone() -> bool:
-                answer = await nats_client.request("chat.pod.x.health", b"", timeout=2)
+                answer = await nats_client.request("chat.pod.x.health", b"", timeout=10)
                 return b'"active_connections":0' in answer.data
 
             await eventually(is_gone)
@@ -86,7 +86,7 @@ async def test_reader_who_left_is_forgotten(broker: Broker, nats_client: Client)
             await leaver.read()
 
         async def is_gone() -> bool:
-            answer = await nats_client.request("chat.pod.x.health", b"", timeout=2)
+            answer = await nats_client.request("chat.pod.x.health", b"", timeout=10)
             return b'"active_connections":0' in answer.data
 
         await eventually(is_gone)
@@ -116,7 +116,7 @@ async def test_50_readers_of_one_session_each_get_every_chunk_once(
 
             async def open_streams() -> int:
                 answers = [
-                    await nats_client.request(f"chat.pod.pod-{number}.health", b"", timeout=2)
+                    await nats_client.request(f"chat.pod.pod-{number}.health", b"", timeout=10)
                     for number in (1, 2)
                 ]
                 return sum(b'"active_connections":25' in answer.data for answer in answers)

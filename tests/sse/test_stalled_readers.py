@@ -40,7 +40,7 @@ def cut_so_far() -> float:
 
 
 async def readers_of(client: Client) -> int:
-    answer = await client.request("chat.pod.x.health", b"", timeout=2)
+    answer = await client.request("chat.pod.x.health", b"", timeout=10)
     return int(answer.data.partition(b'"active_connections":')[2].partition(b",")[0])
 
 

@@ -119,8 +119,10 @@ async def test_repeated_stops_from_everywhere_end_the_message_once(
         await stream.read(6)
         answers = await asyncio.gather(*[http.delete("/v1/sessions/s/messages/m1") for _ in range(20)])
         reading = await stream.read_finals()
-    assert {answer.status_code for answer in answers} <= {200, 202}
-    assert answers[0].status_code == 202
+    # Those that came once it had ended were told so; which of them came first is chance.
+    statuses = {answer.status_code for answer in answers}
+    assert 202 in statuses
+    assert statuses <= {200, 202}
     assert_cancelled(reading)
     await wait_queue_empty(nats_client)
     again = await http.delete("/v1/sessions/s/messages/m1")

@@ -12,6 +12,9 @@ from pathlib import Path
 from chatmesh.devbroker import leash
 from tests.support.waiting import eventually
 
+# An end takes well under a second, or what the program grants itself; a loaded machine with two cores has been seen to take ten.
+_END_SECONDS = 30.0
+
 
 class Child:
     """A program whose output goes to files: nothing blocks on a full pipe, and nothing is lost when it is killed."""
@@ -67,12 +70,12 @@ class Child:
         self._process.wait()
         self.close_input()
 
-    async def terminate(self, *, timeout: float = 10.0) -> int:  # noqa: ASYNC109 - handed to `eventually`
+    async def terminate(self, *, timeout: float = _END_SECONDS) -> int:  # noqa: ASYNC109 - handed to `eventually`
         """SIGTERM; returns the exit code. A program that does not end fails the test."""
         self.signal(signal.SIGTERM)
         return await self.wait(timeout=timeout)
 
-    async def wait(self, *, timeout: float = 10.0) -> int:  # noqa: ASYNC109 - handed to `eventually`
+    async def wait(self, *, timeout: float = _END_SECONDS) -> int:  # noqa: ASYNC109 - handed to `eventually`
         """The exit code, once the program has ended by itself."""
         await eventually(
             lambda: not self.is_running, timeout=timeout, message=f"the end of process {self.pid}"

@@ -100,7 +100,7 @@ async def test_worker_that_leaves_hands_its_trace_over(
     pod = await start_pod(chatmesh, broker.url, "p", settings[0])
     body = {
         "message": "go",
-        "context": {"model": "count", "max_tokens": 20, "tokens_per_second": 8},
+        "context": {"model": "count", "max_tokens": 20, "tokens_per_second": 4},
     }
     async with pod.client() as http, events(http, "s") as reader:
         await http.post("/v1/sessions/s/messages", json=body, headers={"traceparent": GIVEN})

@@ -23,8 +23,9 @@ from tests.vercel.chats import PATIENCE_SECONDS, RESUME, Chats
 pytestmark = pytest.mark.slow
 
 ROOT = Path(__file__).parents[2]
-PACE = "demo.tokens_per_second=100"
+PACE = "demo.tokens_per_second=40"
 TOKENS = 200
+"""Five seconds of them: what happens in mid-answer happens before its end, also where a chat shows it late."""
 COUNT = {"model": "count", "context": {"max_tokens": TOKENS}}
 ENDLESS = {"model": "count", "context": {"max_tokens": 100_000, "tokens_per_second": 50}}
 

@@ -1,7 +1,7 @@
 // Follows sessions and says on stdout what it hears: one line of JSON for each event, with the name of whoever heard it.
 //
 // Arguments: where pods are, and JSON: `{options, follow, tabs, tokens, session, sessions}`, the last one by tab. Commands come on stdin, one JSON a line:
-// `{"tab": 0, "do": "close"}`, or `cut`, or `open` for one more.
+// `{"tab": 0, "do": "close"}`, or `cut`, or `open` for one more, or `hurry` for one that takes its events slowly.
 import { createInterface } from "node:readline";
 
 const { Chatmesh } = await import(`${process.env.CLIENT}/client.js`);
@@ -35,5 +35,6 @@ for (let tab = 0; tab < tabs; tab += 1) open(tab);
 createInterface({ input: process.stdin }).on("line", (line) => {
   const { tab, do: what } = JSON.parse(line);
   if (what === "open") open(tab);
+  else if (what === "hurry") settings.slowly = 0;
   else streams[tab][what]();
 });
