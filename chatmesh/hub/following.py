@@ -177,9 +177,9 @@ class Follower:
             # Live records were taken whole, so what comes next lies behind the last one.
             following.seq = max(following.seq, reader.seq + 1)
         is_claimed = start is not None and start.is_claimed
-        offset, seq = reader.offset, following.seq
+        seq = following.seq
         following.seq = await self._catch_up(channel, reader, seq, is_claimed=is_claimed)
-        has_passed_over = following.seq > seq and reader.offset == offset
+        has_passed_over = following.seq > seq and not reader.has_shown
         if start is not None and (start.is_of_before or has_passed_over):
             # Of its message there was something that is not shown.
             await self._decide(following)

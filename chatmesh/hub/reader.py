@@ -93,6 +93,11 @@ class Reader:
     def has_room(self) -> bool:
         return self.sink.buffered <= self._max_buffer_bytes
 
+    @property
+    def has_shown(self) -> bool:
+        """Something of the one message that it reads, as far as that was not taken back since."""
+        return self._last is not None
+
     def push(self, record: Record, payload: bytes) -> None:
         """A live record; `payload` is encoded once for all native readers. One who is too slow goes on from the
         transcript."""

@@ -12,6 +12,7 @@ from nats.aio.client import Client
 from chatmesh.broker import RequestQueue
 from chatmesh.errors import BrokerUnreachableError
 from chatmesh.hub import Follower
+from chatmesh.hub.erased import Erased
 from chatmesh.hub.following import Following
 from chatmesh.hub.reader import Reader
 from chatmesh.hub.starts import Starts
@@ -205,6 +206,67 @@ async def _erase_while_it_opens(
         finally:
             if worker is not None:
                 await worker.__aexit__(None, None, None)
+
+
+async def test_reader_who_comes_back_while_it_is_erased_is_ended(
+    broker: Broker, nats_client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    held, advance = Held(), Follower.advance
+
+    async def late(self: Follower, following: Following) -> None:
+        if following.reader.message_id == "m1":
+            await held.wait()
+        await advance(self, following)
+
+    async with running(broker.url) as mesh, client_of(mesh) as client:
+        before = await begin(client, "m1")
+        monkeypatch.setattr(Follower, "advance", late)
+        async with events(client, "s", message_id="m1", reading=before) as stream:
+            await held.is_reached()
+            await erase(client)
+            await eventually(lambda: is_erased(nats_client))
+            held.goes_on.set()
+            assert ended(await stream.read_all())
+
+
+async def test_reader_gets_its_answer_where_the_mark_of_an_erasure_has_expired(
+    broker: Broker, nats_client: Client
+) -> None:
+    """Its pod has heard of the erasure by a reader who stays, and asks for what is not there any more."""
+    async with (
+        running(broker.url) as mesh,
+        client_of(mesh) as client,
+        events(client, "s") as stays,
+    ):
+        assert (await post(client, "s", message_id="m0", model="echo")).status_code == 202
+        await stays.read_finals()
+        await erase(client)
+        await stays.next()
+        await eventually(lambda: is_erased(nats_client))
+        await nats_client.jetstream().purge_stream("CHAT_TRANSCRIPT")
+        assert (await post(client, "s", "new", message_id="m1", model="echo")).status_code == 202
+        await stays.read_finals(2)
+        async with events(client, "s", message_id="m1") as stream:
+            assert (await stream.read_all()).text == "new"
+
+
+async def test_reader_who_comes_and_goes_where_nothing_is_erased_costs_no_look(
+    broker: Broker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def is_gone(*_: object, **__: object) -> bool:
+        raise AssertionError("nothing was erased")
+
+    monkeypatch.setattr(Erased, "is_gone", is_gone)
+    async with running(broker.url) as mesh, client_of(mesh) as client:
+        before = await begin(client, "m1")
+        for reading in (before, Reading()):
+            async with events(client, "s", message_id="m1", reading=reading) as stream:
+                assert (await client.get("/v1/sessions/s/messages/m1")).json()["content"] == "1 "
+                if reading is not before:
+                    await stream.read(1)
+        async with events(client, "s", message_id="m1", reading=before) as stream:
+            assert (await client.delete("/v1/sessions/s/messages/m1")).status_code == 202
+            assert ended(await stream.read_all())
 
 
 async def test_who_repeats_a_message_that_is_erased_meanwhile_is_told_its_end(
