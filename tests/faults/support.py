@@ -84,9 +84,16 @@ async def wait_alive(client: Client, process: Process, health_subject: str) -> N
 
 
 async def claims(client: Client, session_id: str, message_id: str) -> list[dict[str, Any]]:
-    """The claims of one message: each is one call of the model."""
-    found = [claim.body for claim in await stored.claims(client, session_id)]
-    return [claim for claim in found if claim["message_id"] == message_id]
+    """The claims of one message: each is one call of the model. One behind the final record is none: who looked just before that
+    was stored, claims, finds it and only acknowledges."""
+    found = await stored.claims(client, session_id)
+    told = await stored.records(client, session_id, message_id)
+    ends = [record.seq for record in told if b'"is_final":true' in record.data]
+    return [
+        claim.body
+        for claim in found
+        if claim.body["message_id"] == message_id and claim.seq < min(ends, default=claim.seq + 1)
+    ]
 
 
 async def records(client: Client, session_id: str) -> list[dict[str, Any]]:
